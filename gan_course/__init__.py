@@ -1,0 +1,14 @@
+"""Un cours de GAN : des carnets, et le paquet sur lequel ils reposent. Le plan de la maison :
+
+data        les images : d'où viennent les pixels, et comment on en tire des lots dans [-1, 1]
+models      un fichier par architecture : générateur, discriminateur et recette
+losses      les pertes adverses, fonctions des logits ; penalties : les pénalités sur le discriminateur
+training    Recipe et train(), la boucle de tous les GAN du cours ; checkpoint : s'arrêter et reprendre
+device      où calculer et en quelle précision
+latent      lerp et slerp ; metrics : ce que valent les échantillons ; diagnosis : « est-ce que ça apprend ? »
+display     les figures ; live : pendant l'entraînement ; widgets : sous la main
+exercises   les vérifications d'exercices : check(...) et hint(...)
+python -m gan_course run | lab | data | doctor
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,101 @@
+"""Les pages HTML du cours : un carnet exécuté devient une page, et un sommaire les relie."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+STYLE = """
+body { font: 1.05rem/1.6 system-ui, sans-serif; max-width: 48rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; }
+h1 { line-height: 1.2; }
+li { margin: 1.2rem 0; }
+a { color: #00509e; }
+.verdict { font-weight: 600; }
+code { background: #f0f0f0; padding: 0.1rem 0.3rem; }
+@media (prefers-color-scheme: dark) {
+  body { background: #1a1a1a; color: #eee; } a { color: #8cc4ff; } code { background: #333; }
+}
+"""
+
+INDEX = """<!DOCTYPE html>
+<html lang="fr">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Cours de GAN</title>
+<style>{style}</style>
+</head>
+<body>
+<main>
+<h1>Cours de GAN</h1>
+<p>Les chapitres, tels qu'ils viennent d'être exécutés sur cette machine en mode <strong>{mode}</strong>.{remark}</p>
+<ol>
+{items}
+</ol>
+<h2>Et maintenant ?</h2>
+<ul>
+<li>La leçon entière : <code>make cours MODE=cours</code>.</li>
+<li>Pas à pas, en modifiant le code : <code>make lab</code>.</li>
+<li>Sur un GPU, sans rien installer : les badges Colab du README.</li>
+</ul>
+</main>
+</body>
+</html>
+"""
+
+
+def read_notebook(path: Path) -> dict[str, Any]:
+    """Le contenu d'un carnet ; ValueError s'il n'est pas lisible."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path.name} n'est pas un carnet lisible ({error}). Restaurez-le depuis git.") from error
+
+
+def read_title(path: Path) -> tuple[str, int]:
+    """Titre d'un carnet (métadonnées du cours, sinon nom du fichier) et nombre de ses cellules."""
+    notebook = read_notebook(path)
+    return notebook["metadata"].get("gan_course", {}).get("title", path.stem), len(notebook["cells"])
+
+
+def write_chapter(executed: Path, sources: Path, title: str) -> str:
+    """Écrit à côté du carnet exécuté sa page HTML, images comprises, et rend le nom de la page.
+
+    `sources` est le dossier du carnet d'origine : ses liens vers les images en partent.
+    """
+    import nbformat
+    from nbconvert import HTMLExporter
+
+    notebook = nbformat.read(executed, as_version=4)
+    # En cas d'échec, papermill ajoute des cellules d'avertissement en anglais ; le sommaire le dit en français.
+    notebook.cells = [
+        cell for cell in notebook.cells
+        if not any(tag.startswith("papermill-error") for tag in cell.metadata.get("tags", []))
+    ]  # fmt: skip
+    exporter = HTMLExporter(embed_images=True, language_code="fr")
+    body, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": title, "path": str(sources)}})
+    body = body.replace("No description has been provided for this image", "Figure calculée par la cellule")
+    body = body.replace("</body>", '<p><a href="index.html">Retour au sommaire</a></p>\n</body>')
+    page = executed.with_suffix(".html")
+    page.write_text(body, encoding="utf-8")
+    return page.name
+
+
+def write_index(output: Path, outcomes: Sequence[Any], mode: str) -> Path:
+    """Écrit index.html, le sommaire des pages, et rend son chemin ; `outcomes` : des course.Outcome."""
+    items = []
+    for outcome in outcomes:
+        title = html.escape(outcome.title)
+        link = f'<a href="{outcome.page}">{title}</a>' if outcome.page else title
+        items.append(f'<li>{link}<br><span class="verdict">{outcome.verdict}</span>, {outcome.seconds:.0f} s</li>')
+    remark = ""
+    if mode == "eclair":
+        remark = " Ce mode vérifie que tout marche : les réseaux n'y apprennent presque rien."
+    text = INDEX.format(style=STYLE, mode=mode, remark=remark, items="\n".join(items))
+    output.mkdir(parents=True, exist_ok=True)
+    path = output / "index.html"
+    path.write_text(text, encoding="utf-8")
+    return path

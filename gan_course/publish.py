@@ -1,0 +1,156 @@
+"""Écrit ce qui se déduit des carnets : badges Colab, tableau des chapitres du README, adresse du dépôt.
+
+    python -m gan_course.publish            écrit
+    python -m gan_course.publish --check    compare seulement ; code 1 et différences s'il y en a
+
+L'adresse du dépôt (ORG/REPO) est dans pyproject.toml, [tool.gan_course]. Chaque carnet porte dans ses métadonnées :
+
+    "gan_course": {"title": "…", "summary": "…", "costs": {"eclair": "…", "cours": "…", "complet": "…"}}
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+import re
+import sys
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gan_course.course import find_chapters, find_root
+from gan_course.pages import read_notebook
+
+COLAB = "https://colab.research.google.com/github/"
+BADGE_ID = "badge-colab"
+MODES = {"eclair": "éclair", "cours": "cours", "complet": "complet"}
+# Là où un carnet nomme le dépôt : l'installation par pip et les images vues depuis Colab.
+SLUG_PLACES = re.compile(r"(git\+https://github\.com/|https://raw\.githubusercontent\.com/)[\w.-]+/[\w-]+")
+
+
+def read_slug(root: Path) -> str:
+    """L'adresse ORG/REPO du dépôt, lue dans pyproject.toml ; ValueError si elle n'en est pas une."""
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    slug = project.get("tool", {}).get("gan_course", {}).get("slug", "")
+    if not re.fullmatch(r"[\w.-]+/[\w-]+", slug):
+        raise ValueError(f"L'adresse du dépôt est « {slug} » ; pyproject.toml, [tool.gan_course] attend ORG/REPO.")
+    return slug
+
+
+def read_card(path: Path, notebook: dict[str, Any]) -> dict[str, Any]:
+    """La fiche du chapitre (title, summary, costs) ; ValueError, disant ce qui manque, si elle est incomplète."""
+    card = notebook["metadata"].get("gan_course", {})
+    missing = [key for key in ("title", "summary") if not card.get(key)]
+    missing += [f"costs.{mode}" for mode in MODES if not card.get("costs", {}).get(mode)]
+    if missing:
+        raise ValueError(
+            f'{path.name} : il manque {", ".join(missing)} dans les métadonnées du carnet, clé "gan_course" '
+            '{"title", "summary", "costs": {"eclair", "cours", "complet"}}.'
+        )
+    return card
+
+
+def badge(slug: str, name: str, images: str) -> str:
+    """Le badge Colab d'un carnet, en Markdown ; `images` est le chemin vers imgs/ depuis là où il est écrit."""
+    return f"[![Ouvrir ce chapitre dans Colab]({images}/colab-badge.svg)]({COLAB}{slug}/blob/main/notebooks/{name})"
+
+
+def update_notebook(notebook: dict[str, Any], slug: str, name: str) -> dict[str, Any]:
+    """Une copie du carnet, avec son badge en première cellule et la bonne adresse du dépôt partout ailleurs."""
+    notebook = copy.deepcopy(notebook)
+    cells = notebook["cells"]
+    if not cells or COLAB not in "".join(cells[0]["source"]):
+        cells.insert(0, {"cell_type": "markdown", "id": BADGE_ID, "metadata": {}, "source": []})
+    for cell in cells:
+        source = "".join(cell["source"])
+        updated = SLUG_PLACES.sub(lambda match: match.group(1) + slug, source)
+        if updated != source:
+            cell["source"] = updated.splitlines(keepends=True)
+    if "".join(cells[0]["source"]) != badge(slug, name, "../imgs"):
+        cells[0]["source"] = [badge(slug, name, "../imgs")]
+    return notebook
+
+
+def chapter_table(chapters: Sequence[Path], slug: str) -> str:
+    """Le tableau Markdown des chapitres : ce que l'on y apprend, ce qu'il coûte, son badge."""
+    lines = ["| Chapitre | Ce que vous y apprenez | Colab | " + " | ".join(MODES.values()) + " |"]
+    lines.append("|---" * (3 + len(MODES)) + "|")
+    for path in chapters:
+        card = read_card(path, read_notebook(path))
+        costs = [card["costs"][mode] for mode in MODES]
+        link = f"[{path.name[:2]} · {card['title']}](notebooks/{path.name})"
+        row = [link, card["summary"], badge(slug, path.name, "imgs"), *costs]
+        lines.append("| " + " | ".join(text.replace("|", "\\|") for text in row) + " |")
+    return "\n".join(lines)
+
+
+def commands_block(slug: str) -> str:
+    """Les deux commandes du README."""
+    folder = slug.partition("/")[2]
+    return f"```bash\ngit clone https://github.com/{slug} && cd {folder}\nmake cours\n```"
+
+
+def between_markers(text: str, name: str, content: str) -> str:
+    """Le texte où `content` remplace ce qui est entre <!-- name:début --> et <!-- name:fin -->."""
+    start, end = f"<!-- {name}:début -->", f"<!-- {name}:fin -->"
+    if text.count(start) != 1 or text.count(end) != 1:
+        raise ValueError(f"Le README doit contenir une fois {start} et une fois {end}.")
+    before, _, rest = text.partition(start)
+    return f"{before}{start}\n{content}\n{end}{rest.partition(end)[2]}"
+
+
+def expected_files(root: Path) -> dict[Path, tuple[str, str]]:
+    """Pour chaque fichier concerné : (texte actuel, texte attendu)."""
+    slug, chapters = read_slug(root), find_chapters(root / "notebooks")
+    files = {}
+    for path in chapters:
+        notebook = read_notebook(path)
+        updated = update_notebook(notebook, slug, path.name)
+        current = path.read_text(encoding="utf-8")
+        # Même contenu : on ne touche pas à la mise en forme du fichier.
+        same = updated == notebook
+        files[path] = (current, current if same else json.dumps(updated, indent=1, ensure_ascii=False) + "\n")
+    readme = root / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    updated = between_markers(text, "chapitres", chapter_table(chapters, slug))
+    files[readme] = (text, between_markers(updated, "commandes", commands_block(slug)))
+    return files
+
+
+def differences(root: Path) -> str:
+    """Ce qui n'est pas à jour, ligne à ligne (« - » : actuel, « + » : attendu) ; vide si tout l'est."""
+    parts = []
+    for path, (current, expected) in expected_files(root).items():
+        name = path.relative_to(root).as_posix()
+        lines = current.splitlines(), expected.splitlines()
+        parts += difflib.unified_diff(*lines, f"{name} (actuel)", f"{name} (attendu)", n=1, lineterm="")
+    return "\n".join(parts)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Écrit, ou compare avec --check ; rend 1 si quelque chose n'est pas à jour, 2 pour une option inconnue."""
+    words = list(sys.argv[1:] if words is None else words)
+    if words not in ([], ["--check"]):
+        print("usage : python -m gan_course.publish [--check]", file=sys.stderr)
+        return 2
+    try:
+        root = find_root()
+        if words:
+            found = differences(root)
+            if found:
+                print(f"{found}\n\nCe n'est pas à jour. Lancez : python -m gan_course.publish")
+            return 1 if found else 0
+        for path, (current, expected) in expected_files(root).items():
+            if current != expected:
+                path.write_text(expected, encoding="utf-8", newline="\n")
+                print(f"Écrit : {path.relative_to(root).as_posix()}")
+    except (ValueError, FileNotFoundError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""L'exécution des chapitres, sur de petits carnets fabriqués ici."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from gan_course import course
+
+ROOT = Path(__file__).resolve().parent.parent
+WHERE = "import sys, os, gan_course; print(sys.executable, gan_course.__file__, os.listdir(), MODE, SEED)"
+
+
+def plain(text: str) -> str:
+    """Le texte, ses espaces insécables rendues ordinaires."""
+    return text.replace("\u00a0", " ")
+
+
+def write_notebook(folder: Path, name: str, *sources: str) -> Path:
+    parameters = nbformat.v4.new_code_cell('MODE = "cours"\nSEED = 0')
+    parameters.metadata["tags"] = ["parameters"]
+    cells = [nbformat.v4.new_markdown_cell("# Essai"), parameters]
+    notebook = nbformat.v4.new_notebook(cells=cells + [nbformat.v4.new_code_cell(source) for source in sources])
+    notebook.metadata["gan_course"] = {"title": "Essai <1>"}
+    folder.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, folder / name)
+    return folder / name
+
+
+@pytest.fixture
+def house(tmp_path, monkeypatch):
+    """Un dépôt vide, que course.find_root trouve."""
+    monkeypatch.setattr(course, "find_root", lambda: tmp_path)
+    return tmp_path
+
+
+def output_text(path: Path) -> str:
+    cells = nbformat.read(path, as_version=4).cells
+    return "".join(output.get("text", "") for cell in cells for output in cell.get("outputs", []))
+
+
+def test_run_reports_pages_and_failures(house, capsys):
+    notebooks, pages = house / "notebooks", house / "build"
+    write_notebook(notebooks, "01_bon.ipynb", WHERE, "import matplotlib.pyplot as plt; plt.plot([1, 2]);")
+    write_notebook(notebooks, "02_rate.ipynb", "raise ValueError('exprès')")
+    write_notebook(notebooks, "03_bon.ipynb", "print('fini')")
+    assert course.run("eclair", None, pages, {"SEED": 3}) == 1
+
+    text = output_text(pages / "01_bon.ipynb")
+    # Cet interpréteur, ce dépôt, un dossier vide, et les paramètres demandés.
+    assert text.split()[:2] == [sys.executable, str(ROOT / "gan_course" / "__init__.py")]
+    assert text.split()[2:] == ["[]", "eclair", "3"]
+    assert "IPKernelApp" not in text
+
+    out = plain(capsys.readouterr().out)
+    assert "la cellule [3] a échoué" in out and "ValueError : exprès" in out
+    assert "01_bon : réussi" in out and "02_rate : échec" in out and "03_bon : réussi" in out
+    assert "make lab" in out and "Secondes" in out
+
+    index = (pages / "index.html").read_text(encoding="utf-8")
+    assert index.count("<li><a href=") == 3 and 'lang="fr"' in index and "Essai &lt;1&gt;" in index
+    page = (pages / "01_bon.html").read_text(encoding="utf-8")
+    assert 'lang="fr"' in page and "data:image/png" in page and "No description" not in page
+    failed = (pages / "02_rate.html").read_text(encoding="utf-8")
+    assert "exprès" in failed and "An Exception was encountered" not in failed
+
+
+def test_a_hostile_kernelspec_is_ignored(tmp_path, monkeypatch):
+    """Un noyau « python3 » déclaré ailleurs sur la machine ne prend pas la place du nôtre."""
+    spec = tmp_path / "kernels" / "python3" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    spec.write_text('{"argv": ["/nulle/part", "{connection_file}"], "display_name": "x", "language": "python"}')
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    notebook = write_notebook(tmp_path, "01_bon.ipynb", WHERE)
+    course.execute(notebook, tmp_path / "out.ipynb", {"MODE": "eclair"})
+    assert output_text(tmp_path / "out.ipynb").startswith(sys.executable)
+
+
+def test_environment_is_given_back(monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    with course.kernel_environment():
+        assert os.environ["MPLBACKEND"] != "agg" and str(ROOT) in os.environ["PYTHONPATH"]
+    assert os.environ["MPLBACKEND"] == "agg" and "PYTHONPATH" not in os.environ
+
+
+def test_unknown_parameter_is_refused_before_anything_runs(house):
+    write_notebook(house / "notebooks", "01_bon.ipynb")
+    with pytest.raises(ValueError, match="Vouliez-vous dire SEED"):
+        course.run("eclair", None, house / "build", {"SEDE": 1})
+    assert not (house / "build").exists()
+
+
+def test_read_overrides():
+    assert course.read_overrides(["SEED=3", "MODE=cours", "PAS=1e-3"]) == {"SEED": 3, "MODE": "cours", "PAS": 1e-3}
+    for bad in ("SEED", "=3", "1a=2"):
+        with pytest.raises(ValueError, match="NOM=VALEUR"):
+            course.read_overrides([bad])
+
+
+def test_find_chapters(tmp_path):
+    with pytest.raises(FileNotFoundError, match="Aucun chapitre"):
+        course.find_chapters(tmp_path)
+    for name in ("03_b.ipynb", "01_a.ipynb", "brouillon.ipynb"):
+        write_notebook(tmp_path, name)
+    assert [path.name for path in course.find_chapters(tmp_path)] == ["01_a.ipynb", "03_b.ipynb"]
+    assert [path.name for path in course.find_chapters(tmp_path, ["3", "03"])] == ["03_b.ipynb"]
+    with pytest.raises(ValueError, match="01, 03"):
+        course.find_chapters(tmp_path, ["2"])
+
+
+def test_a_dead_kernel_is_told(house, capsys):
+    write_notebook(house / "notebooks", "01_mort.ipynb", "import os; os._exit(1)")
+    assert course.run("eclair", None, house / "build") == 1
+    assert "le noyau s'est arrêté" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows n'envoie pas SIGINT à un autre processus")
+def test_interrupt_keeps_what_is_done(tmp_path):
+    write_notebook(tmp_path / "notebooks", "01_vite.ipynb", "print('fini')")
+    write_notebook(tmp_path / "notebooks", "02_lent.ipynb", "open(SEED, 'w').close()\nimport time; time.sleep(120)")
+    started = tmp_path / "02_a_commence"
+    words = ["run", "--sortie", str(tmp_path / "build"), "-p", f"SEED={started}"]
+    code = (
+        "import sys; from pathlib import Path; from gan_course import course, __main__; "
+        f"course.find_root = lambda: Path({str(tmp_path)!r}); sys.exit(__main__.main({words!r}))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True, encoding="utf-8",
+        env={**os.environ, "PYTHONUTF8": "1"}, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 100
+    while not started.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    out = plain(process.communicate(timeout=60)[0])
+    assert process.returncode == 130, out
+    assert "01_vite : réussi" in out and "non terminé" in out
+    assert (tmp_path / "build" / "01_vite.html").exists() and (tmp_path / "build" / "index.html").exists()

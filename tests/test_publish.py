@@ -1,0 +1,96 @@
+"""Les badges et le tableau des chapitres : écrits depuis les métadonnées, vérifiés par différence."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gan_course import publish
+
+CARD = {"title": "Essai", "summary": "Ce que l'on apprend | ici.",
+        "costs": {"eclair": "10 s", "cours": "15 min", "complet": "1 h"}}  # fmt: skip
+
+
+@pytest.fixture
+def house(tmp_path, monkeypatch) -> Path:
+    """Un petit dépôt : une adresse, un README, un carnet."""
+    monkeypatch.setattr(publish, "find_root", lambda: tmp_path)
+    (tmp_path / "pyproject.toml").write_text('[tool.gan_course]\nslug = "UN/DEUX"\n')
+    (tmp_path / "README.md").write_text(
+        "# Cours\n<!-- commandes:début -->\n<!-- commandes:fin -->\n"
+        "et\n<!-- chapitres:début -->\n<!-- chapitres:fin -->\nfin\n",
+        encoding="utf-8",
+    )
+    install = "%pip install git+https://github.com/AUTRE/PROJET\n# https://github.com/NVlabs/edm"
+    cells = [
+        {"cell_type": "markdown", "id": "titre", "metadata": {}, "source": ["# Essai"]},
+        {"cell_type": "code", "id": "a", "metadata": {}, "source": install.splitlines(True),
+         "outputs": [], "execution_count": None},
+    ]  # fmt: skip
+    notebook = {"cells": cells, "metadata": {"gan_course": CARD}, "nbformat": 4, "nbformat_minor": 5}
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "01_essai.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
+    return tmp_path
+
+
+def test_check_then_write_then_check(house, capsys):
+    assert publish.main(["--check"]) == 1
+    out = capsys.readouterr().out
+    assert "+# Essai" not in out and "README.md (attendu)" in out and "python -m gan_course.publish" in out
+    assert publish.main([]) == 0
+    assert publish.main(["--check"]) == 0
+
+    cells = json.loads((house / "notebooks" / "01_essai.ipynb").read_text(encoding="utf-8"))["cells"]
+    assert "".join(cells[0]["source"]) == (
+        "[![Ouvrir ce chapitre dans Colab](../imgs/colab-badge.svg)]"
+        "(https://colab.research.google.com/github/UN/DEUX/blob/main/notebooks/01_essai.ipynb)"
+    )
+    assert len(cells) == 3
+    assert "git+https://github.com/UN/DEUX\n" in cells[2]["source"][0]
+    assert "NVlabs/edm" in cells[2]["source"][1]
+
+    readme = (house / "README.md").read_text(encoding="utf-8")
+    assert "git clone https://github.com/UN/DEUX && cd DEUX" in readme
+    assert "Ce que l'on apprend \\| ici." in readme and "| 10 s | 15 min | 1 h |" in readme
+    assert readme.startswith("# Cours\n") and readme.endswith("fin\n")
+
+
+def test_changing_the_slug_updates_every_place(house):
+    publish.main([])
+    (house / "pyproject.toml").write_text('[tool.gan_course]\nslug = "TROIS/QUATRE"\n')
+    assert publish.main(["--check"]) == 1
+    publish.main([])
+    for path in [house / "README.md", house / "notebooks" / "01_essai.ipynb"]:
+        text = path.read_text(encoding="utf-8")
+        assert "TROIS/QUATRE" in text and "UN/DEUX" not in text
+
+
+def test_an_up_to_date_file_is_not_rewritten(house):
+    publish.main([])
+    path = house / "notebooks" / "01_essai.ipynb"
+    compact = json.dumps(json.loads(path.read_text(encoding="utf-8")))
+    path.write_text(compact, encoding="utf-8")
+    assert publish.main([]) == 0
+    assert path.read_text(encoding="utf-8") == compact
+
+
+@pytest.mark.parametrize("slug", ["", "sans-barre", "a/b/c", "espace /b"])
+def test_bad_slug(house, capsys, slug):
+    (house / "pyproject.toml").write_text(f'[tool.gan_course]\nslug = "{slug}"\n')
+    assert publish.main([]) == 1
+    assert "ORG/REPO" in capsys.readouterr().err
+
+
+def test_incomplete_card_and_missing_markers(house, capsys):
+    path = house / "notebooks" / "01_essai.ipynb"
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    notebook["metadata"]["gan_course"] = {"title": "Essai", "costs": {"cours": "1 min"}}
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    assert publish.main([]) == 1
+    assert "summary, costs.eclair, costs.complet" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="chapitres:début"):
+        publish.between_markers("rien", "chapitres", "tableau")
+
+
+def test_unknown_option():
+    assert publish.main(["--verifier"]) == 2

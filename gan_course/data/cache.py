@@ -1,0 +1,189 @@
+"""Ce qui a coûté du temps à décoder est gardé dans un fichier .npy, relu ensuite par projection en mémoire.
+
+Deux fichiers par jeu : NOM.npy (les images) et NOM.npz (étiquettes, noms, paramètres). Chacun est écrit à
+côté puis renommé, les images en dernier : tant que le .npy n'est pas là, rien n'est là, et deux constructions
+simultanées ne se gênent pas. On écrit par `write`, jamais dans une projection : disque plein, celle-ci
+tuerait le processus (SIGBUS).
+"""
+
+import errno
+import hashlib
+import math
+import os
+import re
+import secrets
+import shutil
+import sys
+import time
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+
+from gan_course.data.images import ImageSet
+
+Side = dict[str, np.ndarray]  # "labels" int64 (k,), "parameters" float32 (k, P) ; ou des noms, "class_names"…
+Block = tuple[np.ndarray, Side]  # images uint8 (k, C, H, W), et ce qui les accompagne
+VERSION = 1  # à augmenter quand le décodage change : les anciens fichiers ne sont alors plus reconnus
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def readable_bytes(count: int) -> str:
+    """« 2,5 Go » pour 2 500 000 000."""
+    for unit, factor in (("Go", 10**9), ("Mo", 10**6), ("ko", 10**3)):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}".replace(".", ",")
+    return f"{count} octets"
+
+
+def cache_path(root: Path, name: str, size: int, *key: object) -> Path:
+    """Fichier qui garde le jeu `name` à la taille `size` ; `key` : tout ce dont dépend son contenu."""
+    content = repr((VERSION, *key)).encode("utf-8", "surrogatepass")
+    digest = hashlib.blake2b(content, digest_size=8).hexdigest()
+    readable = re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:40]
+    return root / "cache" / f"{readable}-{size}px-{digest}.npy"
+
+
+def _image_set(images: np.ndarray, side: Side) -> ImageSet:
+    labels, parameters = side.get("labels"), side.get("parameters")
+    return ImageSet(
+        torch.from_numpy(images),
+        None if labels is None else torch.from_numpy(labels),
+        side["class_names"].tolist() if "class_names" in side else None,
+        parameters=None if parameters is None else torch.from_numpy(parameters),
+        parameter_names=side["parameter_names"].tolist() if "parameter_names" in side else None,
+    )
+
+
+def _joined(sides: Iterable[Side]) -> Side:
+    sides = list(sides)
+    return {key: np.concatenate([side[key] for side in sides]) for key in sides[0]}
+
+
+def _open(path: Path) -> ImageSet:
+    # Mode "c", copie à l'écriture : torch, qui veut un tableau modifiable, se tait ; le fichier reste intact.
+    images = np.load(path, mmap_mode="c")
+    with np.load(path.with_suffix(".npz")) as stored:
+        return _image_set(images, dict(stored))
+
+
+def read_cache(path: Path) -> ImageSet | None:
+    """Le jeu gardé dans `path`, projeté en mémoire ; None s'il n'y est pas, ou pas entier : à refaire."""
+    try:
+        return _open(path)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def check_writable(folder: Path) -> None:
+    """Crée `folder` s'il le faut et y écrit un fichier d'essai ; PermissionError si c'est impossible."""
+    probe = folder / f"essai-{secrets.token_hex(4)}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise OSError(errno.ENOSPC, f"Disque plein : rien ne tient dans « {folder} ».") from error
+        raise PermissionError(
+            f"Impossible d'écrire dans « {folder} » ({error.strerror or error}). Choisissez-en un autre : "
+            'load_images(…, root="mon_dossier"), ou la variable d\'environnement GAN_COURSE_DATA.'
+        ) from error
+
+
+@contextmanager
+def _atomic(path: Path) -> Iterator[BinaryIO]:
+    """Fichier à écrire, qui ne prend le nom `path` qu'une fois entier ; en cas d'échec il n'en reste rien."""
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.replace(temporary, path)
+        except PermissionError:
+            if not path.exists():  # Windows : s'il est ouvert ailleurs, un autre vient de l'écrire
+                raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write_header(file: BinaryIO, count: int, image_shape: tuple[int, ...]) -> None:
+    file.seek(0)
+    header = {"descr": "|u1", "fortran_order": False, "shape": (count, *image_shape)}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Efface les fichiers provisoires de plus d'un jour : ceux d'un processus tué net."""
+    for leftover in folder.glob("*.tmp"):
+        try:
+            if time.time() - leftover.stat().st_mtime > 86_400:
+                leftover.unlink()
+        except OSError:
+            pass  # un autre processus vient de l'effacer, ou il n'est pas à nous
+
+
+def in_memory(blocks: Iterable[Block], names: Side) -> ImageSet:
+    """Le jeu que rendent `blocks`, sans rien écrire."""
+    images, sides = zip(*blocks)
+    return _image_set(np.concatenate(images), names | _joined(sides))
+
+
+def write_cache(
+    path: Path, blocks: Iterable[Block], count: int, image_shape: tuple[int, ...], names: Side
+) -> ImageSet:
+    """Écrit dans `path` les images de `blocks` (au plus `count`, de forme `image_shape`) et rend le jeu relu.
+
+    `names` : "class_names", "parameter_names". Lève PermissionError si le dossier refuse l'écriture,
+    OSError(ENOSPC) si la place manque, avant de commencer ou en route ; dans tous ces cas il ne reste aucun
+    fichier.
+    """
+    check_writable(path.parent)
+    _remove_leftovers(path.parent)
+    needed, free = count * math.prod(image_shape), shutil.disk_usage(path.parent).free
+    full = (
+        f"Disque plein : pour {count} images, il faut {readable_bytes(needed)} ({needed} octets) dans "
+        f"« {path.parent} ». Libérez de la place, ou changez de dossier (root=…) ou de taille (size=…)."
+    )
+    if needed > free:
+        raise OSError(errno.ENOSPC, f"{full} Place libre : {readable_bytes(free)}.")
+    written, sides = 0, []
+    try:
+        with _atomic(path) as file:
+            _write_header(file, count, image_shape)
+            for images, side in blocks:
+                file.write(np.ascontiguousarray(images).data)
+                written += len(images)
+                sides.append(side)
+            _write_header(file, written, image_shape)  # il a pu falloir sauter des images illisibles
+            with _atomic(path.with_suffix(".npz")) as side_file:
+                np.savez(side_file, **names, **_joined(sides))
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise OSError(errno.ENOSPC, full) from error
+        raise
+    return _open(path)
+
+
+def announce(blocks: Iterable[Block], count: int, name: str) -> Iterator[Block]:
+    """Rend `blocks` ; au-delà de 2 s, tient une ligne d'avancement sur stderr, une fois par seconde."""
+    start = last = time.monotonic()
+    done = 0
+    for block in blocks:
+        yield block
+        done += len(block[0])
+        now = time.monotonic()
+        if now - start >= 2 and now - last >= 1:
+            last = now
+            left = round((now - start) * (count - done) / max(done, 1))
+            line = f"{name} : {done} images sur {count}, encore {left // 60} min {left % 60:02d} s"
+            print(f"\r{line:<78}", end="", file=sys.stderr, flush=True)
+    if last > start:
+        line = f"{name} : {done} images prêtes en {time.monotonic() - start:.0f} s"
+        print(f"\r{line:<78}", file=sys.stderr, flush=True)

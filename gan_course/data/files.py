@@ -1,0 +1,226 @@
+"""Lecture sur place d'un dossier ou d'une archive .zip d'images, de toutes tailles et de tous modes.
+
+Chaque image subit, dans l'ordre : première vue si elle est animée, orientation EXIF, plus grand carré
+central, transparence posée sur du blanc, 16 bits ramenés à 8 (65 535 devient 255), conversion en RVB ou en
+gris, réduction de Lanczos. Une archive n'est jamais dépliée sur le disque : chaque entrée est lue en mémoire,
+sans dépasser la taille qu'elle déclare.
+"""
+
+import hashlib
+import io
+import os
+import re
+import stat
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from gan_course.data.cache import Block, readable_bytes
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+MAX_BYTES = 256 * 10**6  # un fichier d'image plus gros n'en est sans doute pas une
+MAX_PIXELS = 100 * 10**6
+BLOCK = 128  # images décodées avant d'être écrites
+ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
+NAMED = 5  # fichiers nommés dans un message ; au-delà, on compte
+
+Entry = Path | zipfile.ZipInfo
+
+
+class Listing(NamedTuple):
+    """Ce qu'il y a à lire : noms relatifs, où les lire, et les classes des sous-dossiers (ou None)."""
+
+    names: list[str]
+    entries: list[Entry]
+    labels: np.ndarray | None
+    class_names: list[str] | None
+
+
+def _named(names: list[str]) -> str:
+    return ", ".join(names[:NAMED]) + (f"… ({len(names)} en tout)" if len(names) > NAMED else "")
+
+
+def _is_image(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    return name.lower().endswith(SUFFIXES) and not any(part.startswith((".", "__MACOSX")) for part in parts)
+
+
+def _open_archive(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        raise ValueError(
+            f"L'archive « {path} » est illisible ({error}). Téléchargez-la de nouveau, en entier."
+        ) from error
+
+
+def _escapes(info: zipfile.ZipInfo, name: str) -> bool:
+    """Vrai pour une entrée qui, dépliée, sortirait du dossier : absolue, remontante, ou lien symbolique."""
+    climbs = name.startswith("/") or re.match(r"[A-Za-z]:", name) or ".." in PurePosixPath(name).parts
+    return bool(climbs) or stat.S_ISLNK(info.external_attr >> 16)
+
+
+def _zip_entries(path: Path) -> tuple[dict[str, Entry], int]:
+    """Images d'une archive, par nom, et nombre de fichiers ; ignore et nomme les entrées qui sortent."""
+    with _open_archive(path) as archive:
+        files = {info.filename.replace("\\", "/"): info for info in archive.infolist() if not info.is_dir()}
+    escaping = {name for name, info in files.items() if _escapes(info, name)}
+    if escaping:
+        message = f"Entrées de « {path.name} » ignorées, elles en sortent : {_named(sorted(escaping))}."
+        warnings.warn(message, stacklevel=2)
+    images = {name: info for name, info in files.items() if _is_image(name) and name not in escaping}
+    if any(info.flag_bits & 1 for info in images.values()):
+        raise ValueError(
+            f"L'archive « {path} » est protégée par un mot de passe. Dépliez-la et donnez le dossier."
+        )
+    return images, len(files)
+
+
+def _folder_entries(path: Path) -> tuple[dict[str, Entry], int]:
+    """Images d'un dossier et de ses sous-dossiers, par nom relatif, et nombre total de fichiers."""
+    files = {}
+    for folder, _, names in os.walk(path):
+        files |= {(Path(folder, name).relative_to(path)).as_posix(): Path(folder, name) for name in names}
+    return {name: file for name, file in files.items() if _is_image(name) and file.is_file()}, len(files)
+
+
+def fingerprint(path: Path) -> str:
+    """Empreinte d'une source, sans lire ses images.
+
+    Dossier : nom, taille et date de chaque image. Archive : taille, date, et sa fin, où est la table des
+    matières.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    if path.is_dir():
+        for name, file in sorted(_folder_entries(path)[0].items()):
+            status = file.stat()
+            digest.update(f"{name}|{status.st_size}|{status.st_mtime_ns}\n".encode("utf-8", "surrogatepass"))
+    else:
+        status = path.stat()
+        digest.update(f"{status.st_size}|{status.st_mtime_ns}".encode())
+        with open(path, "rb") as file:
+            file.seek(max(0, status.st_size - 65_536))
+            digest.update(file.read())
+    return digest.hexdigest()
+
+
+def list_images(path: Path, split: str = "train") -> Listing:
+    """Les images de `path`, triées par nom, et leurs classes.
+
+    Les dossiers communs à toutes les images ne comptent pas. S'il reste un dossier nommé `split` (« train »,
+    « test »), on n'y lit que lui. Si alors toutes les images sont dans des sous-dossiers, ce sont les
+    classes, par ordre alphabétique. Lève ValueError s'il n'y a aucune image, si l'archive est illisible ou
+    chiffrée, ou si le dossier « test » manque.
+    """
+    found, total = _folder_entries(path) if path.is_dir() else _zip_entries(path)
+    kind = "Le dossier" if path.is_dir() else "L'archive"
+    if not found:
+        content = f"contient {total} fichier(s), mais aucune image" if total else "est vide"
+        raise ValueError(f"{kind} « {path} » {content}. Extensions lues : {', '.join(SUFFIXES)}.")
+    names = sorted(found)
+    folders = [PurePosixPath(name).parts[:-1] for name in names]
+    depth = len(os.path.commonprefix(folders))
+    in_split = [len(parts) > depth and parts[depth] == split for parts in folders]
+    if any(in_split):
+        names = [name for name, inside in zip(names, in_split) if inside]
+        folders = [parts for parts, inside in zip(folders, in_split) if inside]
+        depth = len(os.path.commonprefix(folders))
+    elif split != "train":
+        raise ValueError(f'{kind} « {path} » n\'a pas de sous-dossier « {split} ». Utilisez split="train".')
+    labels = class_names = None
+    if all(len(parts) > depth for parts in folders):
+        class_names = sorted({parts[depth] for parts in folders})
+        number = {name: label for label, name in enumerate(class_names)}
+        labels = np.array([number[parts[depth]] for parts in folders], dtype=np.int64)
+    return Listing(names, [found[name] for name in names], labels, class_names)
+
+
+def to_pixels(image: Image.Image, size: int, channels: int) -> np.ndarray:
+    """Image PIL quelconque → uint8 (channels, size, size), selon les règles de ce fichier."""
+    # Un JPEG sait se décoder au 1/2, 1/4 ou 1/8 : on s'arrête au double de la taille voulue, Lanczos finit.
+    image.draft(None, (2 * size, 2 * size))
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(f"{image.width} × {image.height} pixels, c'est trop")
+    ImageOps.exif_transpose(image, in_place=True)
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    image = image.crop((left, top, left + side, top + side))
+    if image.mode.startswith(("I", "F")):
+        values = np.nan_to_num(np.asarray(image).astype(np.float64))
+        white = 65_535 if image.mode != "F" else 255 if values.max() > 1 else 1
+        image = Image.fromarray((values * (255 / white)).round().clip(0, 255).astype(np.uint8))
+    elif image.mode in ALPHA_MODES or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("L" if channels == 1 else "RGB")
+    image = image.resize((size, size), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    return np.asarray(image).reshape(size, size, channels).transpose(2, 0, 1)
+
+
+@contextmanager
+def _reader(path: Path) -> Iterator[Callable[[Entry], bytes]]:
+    """Donne la fonction qui lit les octets d'une image, jamais plus que déclaré ni que MAX_BYTES."""
+    if path.is_dir():
+
+        def read(file: Path) -> bytes:
+            _bounded(file.stat().st_size)
+            return file.read_bytes()
+
+        yield read
+        return
+    with _open_archive(path) as archive:
+
+        def read(info: zipfile.ZipInfo) -> bytes:
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError("compression inhabituelle, dont la taille ne peut être bornée")
+            with archive.open(info) as file:  # zipfile s'arrête à la taille déclarée, puis vérifie le CRC
+                return file.read(_bounded(info.file_size) + 1)
+
+        yield read
+
+
+def _bounded(count: int) -> int:
+    if not 0 < count <= MAX_BYTES:
+        raise ValueError("fichier vide" if not count else f"{readable_bytes(count)}, c'est trop")
+    return count
+
+
+def decode_blocks(path: Path, listing: Listing, size: int, channels: int) -> Iterator[Block]:
+    """Décode les images de `listing`, par blocs : images uint8 (k, channels, size, size) et leurs étiquettes.
+
+    Une image illisible est sautée ; à la fin un avertissement les compte et les nomme. Lève ValueError, en
+    nommant les premières, dès qu'il y en a plus d'un quart.
+    """
+    broken: list[str] = []
+
+    def decode(number: int) -> np.ndarray | str:
+        try:
+            with Image.open(io.BytesIO(read(listing.entries[number]))) as image:
+                return to_pixels(image, size, channels)
+        except Exception as error:  # un fichier abîmé fait lever à PIL dix types d'erreur
+            return f"{listing.names[number]} ({str(error) or type(error).__name__})"
+
+    total = len(listing.names)
+    with _reader(path) as read, ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        for start in range(0, total, BLOCK):
+            numbers = range(start, min(start + BLOCK, total))
+            decoded = list(pool.map(decode, numbers))
+            broken += [result for result in decoded if isinstance(result, str)]
+            if len(broken) > total / 4:
+                raise ValueError(
+                    f"Trop d'images illisibles dans « {path} » : {_named(broken)}. Remplacez-les."
+                )
+            good = [n for n, result in zip(numbers, decoded) if not isinstance(result, str)]
+            if good:
+                side = {} if listing.labels is None else {"labels": listing.labels[good]}
+                yield np.stack([decoded[n - start] for n in good]), side
+    if broken:
+        message = f"{len(broken)} image(s) sur {total} illisible(s), sautée(s) : {_named(broken)}."
+        warnings.warn(message, stacklevel=2)

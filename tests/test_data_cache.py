@@ -1,0 +1,189 @@
+"""Le cache : projeté, entier ou absent, et clair quand le disque refuse."""
+
+import errno
+import os
+import time
+from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gan_course.data import cache, load_images
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    for i in range(12):
+        target = folder / ("ab"[i % 2])
+        target.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 20), (i, 0, 0)).save(target / f"{i:02d}.png")
+    return folder
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "root"
+
+
+def forbid_decoding(monkeypatch):
+    def refuse(*_):
+        raise AssertionError("le cache devait suffire")
+
+    monkeypatch.setattr("gan_course.data.files.decode_blocks", refuse)
+
+
+def leftovers(root):
+    return [path for path in root.rglob("*") if path.is_file()]
+
+
+@pytest.mark.filterwarnings("error")
+def test_second_opening_is_mapped_and_fast(photos, root, monkeypatch):
+    first = load_images(photos, size=16, root=root)
+    forbid_decoding(monkeypatch)
+    start = time.perf_counter()
+    second = load_images(photos, size=16, root=root)
+    assert time.perf_counter() - start < 1
+    assert torch.equal(first.images, second.images) and torch.equal(first.labels, second.labels)
+    assert second.class_names == ("a", "b") and second.fingerprint() == first.fingerprint()
+    second.images.add_(1)  # copie à l'écriture : le fichier reste intact
+    assert torch.equal(load_images(photos, size=16, root=root).images, first.images)
+
+
+def test_key_is_source_size_and_fingerprint(photos, root):
+    load_images(photos, size=16, root=root)
+    for options in ({"size": 8}, {"channels": 1}):
+        load_images(photos, root=root, **{"size": 16} | options)
+    Image.new("RGB", (20, 20), "white").save(photos / "a" / "99.png")
+    assert len(load_images(photos, size=16, root=root)) == 13
+    time.sleep(0.01)
+    Image.new("RGB", (20, 20), (200, 0, 0)).save(photos / "a" / "00.png")
+    assert load_images(photos, size=16, root=root).images[0, 0, 0, 0] == 200
+    assert len(list(root.rglob("*.npy"))) == 5
+
+
+def test_truncated_cache_is_rebuilt(photos, root):
+    first = load_images(photos, size=16, root=root)
+    expected = first.images.clone()
+    for pattern in ("*.npy", "*.npz"):
+        (stored,) = root.rglob(pattern)
+        content = stored.read_bytes()
+        stored.unlink()  # l'ancien fichier reste projeté par `first`
+        stored.write_bytes(content[: len(content) // 2])
+        assert torch.equal(load_images(photos, size=16, root=root).images, expected)
+
+
+def test_no_space_before_writing(photos, root, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: usage(10**6, 10**6, 1_000))
+    with pytest.raises(OSError, match=r"9,2 ko \(9216 octets\).*1,0 ko") as caught:
+        load_images(photos, size=16, root=root)
+    assert caught.value.errno == errno.ENOSPC and not leftovers(root)
+
+
+def test_disk_full_midway_leaves_nothing(photos, root, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(cache.os, "fsync", full)
+    with pytest.raises(OSError, match="Disque plein.*9216 octets"):
+        load_images(photos, size=16, root=root)
+    assert not leftovers(root)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="il faut /dev/full")
+def test_disk_really_full(photos, root, monkeypatch):
+    monkeypatch.setattr(cache, "open", lambda path, mode: open("/dev/full", "wb"), raising=False)
+    with pytest.raises(OSError, match="Disque plein"):
+        load_images(photos, size=64, root=root)
+    assert not leftovers(root)
+
+
+def test_interruption_leaves_nothing(photos, root, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gan_course.data.files.to_pixels", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        load_images(photos, size=16, root=root)
+    assert not leftovers(root)
+
+
+def read_only(monkeypatch, root):
+    """Les essais tournent parfois en root, pour qui chmod n'empêche rien : on simule le refus."""
+    real = Path.touch
+
+    def touch(path, *arguments, **options):
+        if root in path.parents:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "touch", touch)
+
+
+def test_root_not_writable(photos, root, monkeypatch):
+    expected = load_images(photos, size=16, root=root)
+    read_only(monkeypatch, root)
+    assert torch.equal(load_images(photos, size=16, root=root).images, expected.images)  # déjà là : lisible
+    with pytest.raises(PermissionError, match="root=.*GAN_COURSE_DATA"):
+        load_images(photos, size=8, root=root)
+
+
+def test_root_that_is_a_file(photos, tmp_path):
+    (tmp_path / "fichier").write_text("")
+    with pytest.raises(PermissionError, match="GAN_COURSE_DATA"):
+        load_images(photos, size=16, root=tmp_path / "fichier")
+
+
+def test_fractals_stay_in_memory_when_root_refuses(root, monkeypatch):
+    read_only(monkeypatch, root)
+    with pytest.warns(UserWarning, match="GAN_COURSE_DATA.*en mémoire"):
+        images = load_images("fractals", size=16, n=3, root=root)
+    assert images.images.shape == (3, 3, 16, 16) and not leftovers(root)
+
+
+def test_old_leftovers_are_removed(photos, root):
+    folder = root / "cache"
+    folder.mkdir(parents=True)
+    for name, age in (("vieux.tmp", 2 * 86_400), ("neuf.tmp", 0)):
+        (folder / name).write_text("")
+        os.utime(folder / name, (time.time() - age,) * 2)
+    load_images(photos, size=16, root=root)
+    assert not (folder / "vieux.tmp").exists() and (folder / "neuf.tmp").exists()
+
+
+def test_concurrent_builders(photos, root):
+    with ThreadPoolExecutor(4) as pool:
+        built = list(pool.map(lambda _: load_images(photos, size=16, root=root), range(8)))
+    assert len({images.fingerprint() for images in built}) == 1
+    assert sorted(path.suffix for path in leftovers(root)) == [".npy", ".npz"]
+
+
+def test_interleaved_builders(photos, root):
+    """Une construction commence et finit au milieu d'une autre : les deux aboutissent, au même jeu."""
+    path = cache.cache_path(root, "essai", 2, "clé")
+    block = (np.ones((1, 1, 2, 2), np.uint8), {"labels": np.zeros(1, np.int64)})
+
+    def slow():
+        yield block
+        cache.write_cache(path, [block, block], 2, (1, 2, 2), {})
+        yield block
+
+    assert len(cache.write_cache(path, slow(), 2, (1, 2, 2), {})) == 2
+    assert sorted(p.suffix for p in leftovers(root)) == [".npy", ".npz"]
+
+
+def test_progress_line(capsys, monkeypatch):
+    clock = iter(x / 2 for x in range(1_000))
+    monkeypatch.setattr(cache.time, "monotonic", lambda: next(clock))
+    block = (np.zeros((10, 1, 1, 1), np.uint8), {})
+    assert len(list(cache.announce([block] * 3, 30, "court"))) == 3
+    assert capsys.readouterr().err == ""
+    list(cache.announce([block] * 20, 200, "photos"))
+    lines = capsys.readouterr().err.split("\r")[1:]
+    assert 5 <= len(lines) <= 11 and "photos" in lines[0] and "sur 200, encore 0 min" in lines[0]
+    assert "200 images prêtes" in lines[-1] and lines[-1].endswith("\n")

@@ -54,7 +54,7 @@ def _gaussians(centers: Tensor, std: float, n: int, seed: int) -> PointSet:
 
 
 def gaussian_ring(
-    n: int = 50_000, modes: int = 8, radius: float = 2.0, std: float = 0.02, seed: int = 0
+    n: int = 50_000, modes: int = 8, radius: float = 2.0, std: float = 0.05, seed: int = 0
 ) -> PointSet:
     """`n` points autour de `modes` centres régulièrement espacés sur un cercle de rayon `radius`.
 

@@ -1,0 +1,139 @@
+"""Le seul endroit qui décide où et comment calculer, et qui dit pourquoi."""
+
+import os
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Une décision de calcul.
+
+    `dtype` est le type d'autocast, None pour tout garder en float32 ; `rank` et `world_size` viennent de
+    torchrun (0 et 1 sans lui) ; `reason` explique la décision en une phrase.
+    """
+
+    device: torch.device
+    dtype: torch.dtype | None
+    memory_format: torch.memory_format
+    rank: int
+    world_size: int
+    reason: str
+
+    def autocast(self) -> torch.autocast:
+        """Contexte de précision mixte pour les passages avant ; sans effet en float32."""
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None)
+
+    def grad_scaler(self) -> torch.amp.GradScaler:
+        """Multiplicateur de perte : nécessaire en fp16 seulement, dont les petits gradients tombent à zéro."""
+        return torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+
+    def hold(self, images: object) -> object:
+        """Le jeu entier sur le GPU s'il y tient largement : plus aucun transfert pendant l'entraînement."""
+        tensor = getattr(images, "images", None)
+        if self.device.type != "cuda" or tensor is None or not hasattr(images, "to"):
+            return images
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return images.to(self.device) if tensor.numel() < free // 4 else images
+
+    def send(self, images: Tensor) -> Tensor:
+        """Met un lot d'images sur l'appareil, dans le format mémoire choisi."""
+        if images.dim() != 4:
+            return images.to(self.device, non_blocking=True)
+        return images.to(self.device, memory_format=self.memory_format, non_blocking=True)
+
+    def place(self, module: nn.Module) -> nn.Module:
+        """Met le module sur l'appareil, dans le format mémoire choisi."""
+        return module.to(self.device, memory_format=self.memory_format)
+
+
+def choose_compute(device: str | torch.device | None = None, precision: str = "auto") -> Compute:
+    """Choisit appareil, précision, format mémoire et groupe de processus.
+
+    `device` : None (le meilleur disponible), "cpu", "cuda", "cuda:1", "mps"… `precision` : "auto", "float32",
+    "bf16" ou "fp16". « auto » garde float32 sur CPU, prend bf16 sur les GPU dont la puce le calcule et fp16 sur
+    les autres.
+
+    Lève ValueError si la précision est inconnue ou l'appareil absent.
+    """
+    rank, world_size = join_process_group()
+    if device is None:
+        device = best_device(rank)
+    try:
+        device = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"Appareil {device!r} inconnu. Essayez device=None, « cpu » ou « cuda ».") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"Appareil {str(device)!r} demandé, mais PyTorch ne voit aucun GPU. Laissez device=None ; dans Colab : "
+            "menu Exécution, Modifier le type d'exécution, GPU T4."
+        )
+    dtype, reason = choose_dtype(device, precision)
+    # Sur GPU, les convolutions en demi-précision attendent les canaux en dernier ; sur CPU, elles y gagnent aussi.
+    return Compute(device, dtype, torch.channels_last, rank, world_size, reason)
+
+
+def best_device(rank: int = 0) -> torch.device:
+    """Le GPU de ce processus s'il y en a un, sinon la puce d'Apple, sinon le processeur."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", rank)) % torch.cuda.device_count())
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def choose_dtype(device: torch.device, precision: str) -> tuple[torch.dtype | None, str]:
+    """Le type d'autocast et la raison de ce choix, en français."""
+    if precision != "auto":
+        if precision not in PRECISIONS:
+            raise ValueError(f"Précision {precision!r} inconnue. Choisissez « auto », {', '.join(PRECISIONS)}.")
+        if precision == "fp16" and device.type == "cpu":
+            raise ValueError("fp16 n'est pas utile sur CPU. Choisissez « float32 » ou « bf16 ».")
+        return PRECISIONS[precision], f"{precision} demandé sur {device.type}"
+    if device.type != "cuda":
+        return None, f"float32 sur {device.type} : la précision de référence, exacte d'une reprise à l'autre"
+    # Une T4 dit savoir le bf16, mais l'émule lentement : d'où including_emulation=False.
+    name = torch.cuda.get_device_name(device)
+    if torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.bfloat16, f"bf16 sur {name} : la puce le calcule, et il ne déborde pas"
+    return torch.float16, f"fp16 avec multiplicateur de perte sur {name} : la puce ne calcule pas le bf16"
+
+
+def join_process_group() -> tuple[int, int]:
+    """Rejoint le groupe créé par torchrun, s'il y en a un. Rend (rang, nombre de processus)."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return 0, 1
+    if torch.cuda.is_available():
+        # Chaque processus a son GPU : sans cela, tous se serviraient du premier.
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return dist.get_rank(), dist.get_world_size()
+
+
+@torch.no_grad()
+def average_gradients(parameters: list[Tensor], world_size: int) -> None:
+    """Remplace chaque gradient par sa moyenne sur les processus, en un seul échange."""
+    if world_size == 1:
+        return
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    flat = torch.cat([g.flatten() for g in gradients])
+    dist.all_reduce(flat)
+    flat /= world_size
+    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(mean.view_as(gradient))
+
+
+@torch.no_grad()
+def broadcast_weights(modules: list[nn.Module], world_size: int) -> None:
+    """Donne à tous les processus les poids du premier."""
+    if world_size > 1:
+        for module in modules:
+            for tensor in module.state_dict().values():
+                dist.broadcast(tensor, src=0)

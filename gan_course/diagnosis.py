@@ -1,0 +1,276 @@
+"""« Est-ce que ça s'entraîne ? » : un verdict en français, avec ses preuves, tiré de l'historique et
+d'échantillons.
+
+Les seuils sont des règles empiriques, réglées sur de petits entraînements (points, chiffres) ; ils peuvent se
+tromper.
+"""
+
+import math
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from gan_course.losses import LOSSES
+
+MIN_STEPS = 100  # en deçà, le dernier quart compte moins de 25 pas : le hasard des lots y domine
+MIN_SAMPLES = 16  # en deçà, une distance moyenne entre échantillons ne dit rien de leur loi
+MAX_SAMPLES = 512  # les distances deux à deux coûtent N² : cela suffit et reste instantané
+D_WINS = 0.98  # D(x) au-dessus et D(G(z)) au-dessous de 1 - 0,98 : D ne se trompe plus assez pour guider G
+G_WINS_GAP = 0.1  # D juge les faux plus vrais que les vrais, de 10 points : il est constamment dupé
+G_WINS_LEVEL = 0.75  # D déclare vrais les faux, trois fois sur quatre, quoi qu'il pense des vrais
+EXPLODED = 100.0  # perte médiane du dernier quart, et dix fois celle du deuxième : elle s'échappe
+CRITIC_RUNAWAY = 3.0  # l'écart du critique a triplé depuis le deuxième quart : G décroche
+LOW_DIVERSITY = 0.4  # distance moyenne entre faux, rapportée à celle entre vrais
+DUPLICATE = 0.1  # deux faux dix fois plus proches que deux vrais voisins (médiane) : quasi identiques
+MANY_DUPLICATES = 0.5  # la moitié des faux ont un double
+NEIGHBOURS = 5  # rayon d'une vraie image : la distance à sa cinquième voisine (Naeem et al., 2020, § 3)
+FAITHFUL, FORGOTTEN = 0.5, 0.6  # des faux fidèles (> 0,5) qui laissent plus de 60 % des vrais sans voisin
+
+ADVICE = {
+    "trop tôt": f"Attendez au moins {MIN_STEPS} pas, puis redemandez un diagnostic.",
+    "apprend": "Continuez, et jugez sur les images : les pertes d'un GAN ne mesurent pas leur qualité.",
+    "discriminateur gagne": "Freinez D : pas d'apprentissage plus petit, pénalité R1 ou de gradient, "
+    "étiquettes lissées (real_label=0.9), ou perte non saturante si vous étiez en minimax.",
+    "générateur gagne": "Renforcez D : pas d'apprentissage plus grand, réseau plus large, critic_steps plus "
+    "élevé ; vérifiez aussi que les vraies images sont bien dans [-1, 1].",
+    "effondrement": "Revenez à un point de reprise antérieur, puis ajoutez une pénalité (R1, gradient), "
+    "changez de perte (relativistic, wasserstein) ou baissez le pas d'apprentissage de G.",
+    "divergence": "Repartez du dernier point de reprise avec un pas d'apprentissage divisé par 2 à 10, une "
+    "pénalité, ou une précision float32.",
+}
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Verdict (une clé de ADVICE), preuves chiffrées et conseil ; `print` les montre en français."""
+
+    verdict: str
+    evidence: list[str]
+    advice: str
+
+    def __str__(self) -> str:
+        lines = [f"Diagnostic : {self.verdict}", *(f"– {fact}" for fact in self.evidence)]
+        lines += [f"Conseil : {self.advice}"]
+        lines += [f"(Règles empiriques : en cas de doute, les échantillons ont raison.)"]
+        return "\n".join(textwrap.fill(line, 100, subsequent_indent="  ") for line in lines)
+
+
+def diagnose(
+    history: Mapping,
+    fakes: Tensor | None = None,
+    reals: Tensor | None = None,
+    loss: str = "non_saturating",
+) -> Diagnosis:
+    """Verdict sur un entraînement : « apprend », « discriminateur gagne », « générateur gagne », «
+    effondrement », « divergence » ou « trop tôt ».
+
+    history : l'historique de train(), ou tout dictionnaire de tableaux (S,) d_loss, g_loss, d_real et d_fake
+    (scores moyens, en logits). fakes, reals : échantillons de même forme, (N, C, H, W) dans [-1, 1] (uint8
+    accepté) ou points (N, 2), au moins 16 de chaque ; si le générateur est conditionnel, tirez les classes
+    comme dans les données. Sans eux, l'effondrement ne se voit pas. loss : le nom de la perte de la recette,
+    qui dit comment lire les scores ; ceux d'un critique de Wasserstein n'ont pas d'échelle, seule leur
+    évolution compte.
+
+    Les seuils sont les constantes du module. La première règle satisfaite donne le verdict, dans l'ordre :
+    divergence, trop tôt, effondrement, discriminateur, générateur. Lève ValueError si une entrée ne convient
+    pas.
+    """
+    if loss not in LOSSES:
+        raise ValueError(f"Perte inconnue : {loss!r}. Choisissez parmi {', '.join(LOSSES)}.")
+    series = {name: read_series(history, name)[1] for name in ("d_loss", "g_loss", "d_real", "d_fake")}
+    findings = _divergence(series)
+    steps = len(series["d_loss"])
+    if not findings and steps < MIN_STEPS:
+        return Diagnosis("trop tôt", [f"{steps} pas seulement dans l'historique"], ADVICE["trop tôt"])
+    facts: list[str] = []
+    if not findings:
+        if fakes is None and reals is None:
+            facts.append("diversité non mesurée : donnez fakes et reals pour la connaître")
+        else:
+            findings += _collapse(fakes, reals, facts)
+        findings += _critic_gap(series, facts) if loss == "wasserstein" else _balance(series, loss, facts)
+    # Un D qui gagne et un G effondré vont souvent ensemble : le premier donne le verdict, chacun son conseil.
+    verdicts = list(dict.fromkeys(verdict for verdict, _ in findings)) or ["apprend"]
+    advice = " ".join(ADVICE[verdict] for verdict in verdicts)
+    return Diagnosis(verdicts[0], [reason for _, reason in findings] + facts, advice)
+
+
+def read_series(history: Mapping, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Numéros de pas et mesures (S,) d'un historique de train() ou d'un dictionnaire de tableaux.
+
+    Lève ValueError si la mesure manque, est vide ou n'a pas un nombre par pas.
+    """
+    if name not in history:
+        raise ValueError(
+            f"L'historique ne contient pas « {name} » ; il contient : {', '.join(history) or 'rien'}."
+        )
+    values = np.asarray(history[name], dtype=np.float64)
+    steps = getattr(history, "steps", None)
+    if steps is None:
+        steps = history["steps"] if "steps" in history else np.arange(1, values.size + 1)
+    steps = np.asarray(steps)
+    if values.ndim != 1 or values.shape != steps.shape:
+        raise ValueError(
+            f"« {name} » est de forme {values.shape} pour {steps.size} pas ; il faut une mesure par pas."
+        )
+    if values.size == 0:
+        raise ValueError("L'historique est vide : entraînez au moins un pas avant de le regarder.")
+    return steps, values
+
+
+def moving_average(values: np.ndarray, fraction: float = 0.02) -> np.ndarray:
+    """Moyenne glissante centrée (S,), sur une fenêtre de `fraction` des mesures ; un NaN reste un trou.
+
+    Aux bords, la moyenne se fait sur ce qu'il y a.
+    """
+    window = max(1, int(fraction * len(values)))
+    # Par sommes cumulées, le coût ne dépend pas de la fenêtre.
+    sums = np.concatenate([[0.0], np.nancumsum(values)])
+    counts = np.concatenate([[0.0], np.cumsum(np.isfinite(values))])
+    index = np.arange(len(values))
+    low, high = np.maximum(index - window // 2, 0), np.minimum(index + (window + 1) // 2, len(values))
+    with np.errstate(invalid="ignore"):
+        smooth = (sums[high] - sums[low]) / (counts[high] - counts[low])
+    return np.where(np.isfinite(values), smooth, np.nan)
+
+
+def french(value: float, digits: int = 2) -> str:
+    """Écrit un nombre à la française : virgule, espace insécable par milliers, vrai signe moins."""
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("∞" if value > 0 else "−∞")
+    text = f"{value:,.{digits}f}".replace(",", "\u00a0").replace(".", ",")
+    return text.replace("-", "−")
+
+
+def _divergence(series: dict[str, np.ndarray]) -> list[tuple[str, str]]:
+    """Pertes qui cessent d'être des nombres, ou s'échappent."""
+    found = []
+    for name, who in (("d_loss", "D"), ("g_loss", "G")):
+        bad = np.flatnonzero(~np.isfinite(series[name]))
+        if bad.size:
+            value = french(series[name][bad[0]])
+            found.append(("divergence", f"la perte de {who} vaut {value} à la {bad[0] + 1}ᵉ mesure"))
+            continue
+        before, last = (float(np.median(np.abs(q))) for q in _quarters(series[name]))
+        if last > max(EXPLODED, 10 * before):
+            reason = (
+                f"la perte de {who} atteint {french(last)} en fin d'historique, contre {french(before)} avant"
+            )
+            found.append(("divergence", reason))
+    return found
+
+
+def _quarters(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Deuxième et dernier quarts : le premier est toujours agité."""
+    quarter = max(1, len(values) // 4)
+    return values[quarter : 2 * quarter] if len(values) > quarter else values, values[-quarter:]
+
+
+def _scores(real: np.ndarray, fake: np.ndarray, loss: str) -> tuple[np.ndarray, np.ndarray]:
+    """Scores ramenés à [0, 1], où 1 veut dire « vrai » et 0 « faux » pour la perte donnée."""
+
+    def sigmoid(logits: np.ndarray) -> np.ndarray:
+        return 0.5 + 0.5 * np.tanh(0.5 * logits)
+
+    if loss == "hinge":  # les marges sont -1 et 1 ; au-delà, plus de gradient pour D
+        return np.clip(0.5 + 0.5 * real, 0, 1), np.clip(0.5 + 0.5 * fake, 0, 1)
+    if loss == "least_squares":  # les cibles sont 0 et 1
+        return np.clip(real, 0, 1), np.clip(fake, 0, 1)
+    if loss == "relativistic":  # seul l'écart a un sens
+        return sigmoid(real - fake), sigmoid(fake - real)
+    return sigmoid(real), sigmoid(fake)
+
+
+def _balance(series: dict[str, np.ndarray], loss: str, facts: list[str]) -> list[tuple[str, str]]:
+    """Qui de D ou de G l'emporte, sur le dernier quart, quand les scores ont une échelle."""
+    real, fake = _scores(_quarters(series["d_real"])[1], _quarters(series["d_fake"])[1], loss)
+    real, fake = float(real.mean()), float(fake.mean())
+    notes = f"{french(real)} aux vrais et {french(fake)} aux faux"
+    reason = f"sur le dernier quart, D donne {notes} (1 : vrai, 0 : faux)"
+    if real >= D_WINS and fake <= 1 - D_WINS:
+        return [("discriminateur gagne", f"{reason} : il ne se trompe presque plus")]
+    # La perte relativiste n'a pas de niveau absolu : seul un écart inversé y dit que D est dupé.
+    if fake - real >= G_WINS_GAP or (fake >= G_WINS_LEVEL and loss != "relativistic"):
+        return [("générateur gagne", f"{reason} : il est dupé")]
+    facts.append(reason)
+    if abs(real - fake) < 0.02:
+        facts.append("D ne sépare plus vrais et faux : équilibre, ou D trop faible ; les images tranchent")
+    return []
+
+
+def _critic_gap(series: dict[str, np.ndarray], facts: list[str]) -> list[tuple[str, str]]:
+    """Évolution de la distance estimée par un critique, D(x) - D(G(z)), du deuxième quart au dernier."""
+    before, last = (float(q.mean()) for q in _quarters(series["d_real"] - series["d_fake"]))
+    reason = f"l'écart du critique, D(x) − D(G(z)), passe de {french(before)} à {french(last)}"
+    if last < 0:
+        return [("générateur gagne", f"{reason} : le critique note les faux au-dessus des vrais")]
+    if before > 0 and last > CRITIC_RUNAWAY * before:
+        return [("discriminateur gagne", f"{reason} : le générateur décroche")]
+    facts.append(reason)
+    return []
+
+
+def _collapse(fakes: Tensor | None, reals: Tensor | None, facts: list[str]) -> list[tuple[str, str]]:
+    """Compare la diversité des faux à celle des vrais."""
+    if fakes is None or reals is None:
+        raise ValueError(
+            "La diversité se mesure contre de vrais échantillons : donnez fakes et reals ensemble."
+        )
+    fakes, reals = _vectors(fakes, "fakes"), _vectors(reals, "reals")
+    if fakes.shape[1] != reals.shape[1]:
+        raise ValueError(
+            "fakes et reals n'ont pas la même forme par échantillon : comparez des images semblables."
+        )
+    size = min(len(fakes), len(reals), MAX_SAMPLES)
+    # Pris à intervalles réguliers : les premiers d'un jeu trié par classe seraient trop semblables.
+    fakes, reals = (v[torch.linspace(0, len(v) - 1, size).round().long()] for v in (fakes, reals))
+    spread = float(torch.pdist(reals).mean())
+    if spread == 0:
+        raise ValueError(
+            "Les vrais échantillons sont tous identiques : leur diversité ne peut servir de référence."
+        )
+    ratio = float(torch.pdist(fakes).mean()) / spread
+    real_distances = torch.cdist(reals, reals)
+    near_real = real_distances.fill_diagonal_(math.inf).min(dim=1).values
+    near_fake = torch.cdist(fakes, fakes).fill_diagonal_(math.inf).min(dim=1).values
+    twins = float((near_fake < DUPLICATE * near_real.median()).float().mean())
+    inside = torch.cdist(reals, fakes) <= real_distances.kthvalue(NEIGHBOURS, dim=1, keepdim=True).values
+    precision, coverage = float(inside.any(dim=0).float().mean()), float(inside.any(dim=1).float().mean())
+    reasons = [
+        (ratio < LOW_DIVERSITY, f"distance moyenne entre faux : {french(ratio)} fois celle entre vrais"),
+        (twins > MANY_DUPLICATES, f"{french(100 * twins, 0)} % des faux ont un double presque identique"),
+        (
+            precision > FAITHFUL and coverage < 1 - FORGOTTEN,
+            f"{french(100 * precision, 0)} % des faux tombent près d'un vrai, mais "
+            f"{french(100 * coverage, 0)} % des vrais ont un faux près d'eux",
+        ),
+    ]
+    facts += [text for hit, text in reasons[:2] if not hit]
+    return [("effondrement", text) for hit, text in reasons if hit]
+
+
+def _vectors(samples: Tensor, name: str) -> Tensor:
+    """Échantillons en vecteurs (N, D), images réduites à 16 px : l'œil juge la diversité à cette échelle."""
+    if not isinstance(samples, Tensor) or samples.dim() not in (2, 4) or samples.numel() == 0:
+        shape = tuple(samples.shape) if isinstance(samples, Tensor) else type(samples).__name__
+        raise ValueError(
+            f"{name} : {shape} reçu ; il faut un tenseur (N, C, H, W) d'images ou (N, 2) de points."
+        )
+    if len(samples) < MIN_SAMPLES:
+        raise ValueError(
+            f"{name} ne compte que {len(samples)} échantillons ; donnez-en au moins {MIN_SAMPLES}."
+        )
+    values = samples.detach().cpu()
+    values = values.float() / 127.5 - 1 if values.dtype == torch.uint8 else values.float()
+    if not bool(values.isfinite().all()):
+        raise ValueError(
+            f"{name} contient NaN ou l'infini : le générateur a divergé, ou les données sont abîmées."
+        )
+    if values.dim() == 4:
+        values = adaptive_avg_pool2d(values, (min(16, values.shape[2]), min(16, values.shape[3])))
+    return values.flatten(1)

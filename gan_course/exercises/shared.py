@@ -1,0 +1,81 @@
+"""Exercices qui servent à plusieurs chapitres."""
+
+import torch
+
+from gan_course.exercises.report import Exercise, Property, expect_close
+
+
+def linear_critic(weight: torch.Tensor):
+    """D(x) = ⟨w, x⟩, qui rend (B,) et accepte des étiquettes sans les lire."""
+    return lambda x, y=None: x.flatten(1) @ weight
+
+
+def penalty_is_slope_of_a_line(gradient_penalty) -> None:
+    for norm in (0.5, 1.0, 3.0):
+        weight = torch.randn(12)
+        weight *= norm / weight.norm()
+        got = gradient_penalty(linear_critic(weight), torch.randn(4, 3, 2, 2), torch.randn(4, 3, 2, 2))
+        expect_close(got, (norm - 1) ** 2, f"Critique linéaire de pente ‖w‖ = {norm}", 1e-4)
+
+
+def flat_critic_costs_one(gradient_penalty) -> None:
+    got = gradient_penalty(lambda x, y=None: (x * 0).flatten(1).sum(1), torch.randn(4, 3, 2, 2), torch.randn(4, 3, 2, 2))
+    expect_close(got, 1.0, "Critique constant, de gradient nul", 1e-3)
+
+
+def penalty_teaches_the_critic(gradient_penalty) -> None:
+    weight = torch.full((12,), 1.0, requires_grad=True)
+    penalty = gradient_penalty(linear_critic(weight), torch.randn(4, 3, 2, 2), torch.randn(4, 3, 2, 2))
+    (gradient,) = torch.autograd.grad(penalty, weight, allow_unused=True)
+    norm = 12**0.5
+    expect_close(gradient, 2 * (norm - 1) * torch.ones(12) / norm, "Gradient de la pénalité par rapport à w", 1e-4)
+
+
+def penalty_looks_between(gradient_penalty) -> None:
+    # D(x) = Σ relu(x) a pour pente 0 ou 1 selon le côté : entre -1 et 1, une image sur deux en moyenne.
+    seen = []
+
+    def critic(x, y=None):
+        seen.append(x.detach().flatten(1))
+        return x.flatten(1).sum(1)
+
+    gradient_penalty(critic, torch.ones(256, 1, 2, 2), -torch.ones(256, 1, 2, 2))
+    points = torch.cat(seen)
+    expect_close((points.abs() <= 1).all().float(), 1.0, "Points pris entre le vrai (1) et le faux (-1) (1 : oui)")
+    expect_close(points.std(1).max(), 0.0, "Écart entre les pixels d'une même image, qui partagent leur ε", 1e-4)
+    expect_close((points[:, 0].std() > 0.3).float(), 1.0, "Un ε différent par image (1 : oui)")
+
+
+EXERCISES = {
+    "gradient_penalty": Exercise(
+        "gradient_penalty",
+        (
+            Property(
+                "un critique linéaire D(x) = ⟨w, x⟩ coûte exactement (‖w‖ - 1)²",
+                penalty_is_slope_of_a_line,
+                "la norme n'est pas prise sur l'image entière : la contrainte devient une contrainte par pixel.",
+            ),
+            Property(
+                "un critique constant coûte 1",
+                flat_critic_costs_one,
+                "un critique éteint ne serait pas rappelé à une pente de 1.",
+            ),
+            Property(
+                "la pénalité a un gradient par rapport aux poids du critique",
+                penalty_teaches_the_critic,
+                "la pénalité s'affiche mais ne corrige rien : le critique s'emballe sans prévenir.",
+            ),
+            Property(
+                "le gradient est mesuré entre vrai et faux, un ε uniforme par image",
+                penalty_looks_between,
+                "la pente est contrôlée ailleurs que sur le chemin que suit le générateur.",
+            ),
+        ),
+        (
+            "Cinq lignes : ε, le mélange, les scores, torch.autograd.grad, la norme.",
+            "ε est de forme (B, 1, 1, 1) ; le mélange doit demander son gradient (requires_grad_()).",
+            "torch.autograd.grad(scores.sum(), melange, create_graph=True)[0], puis .flatten(1).norm(dim=1), "
+            "et enfin la moyenne de (norme - 1)².",
+        ),
+    )
+}

@@ -1,0 +1,137 @@
+"""Se promener dans l'espace latent : interpolations linéaire et sphérique, images le long d'un chemin."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+# Au-delà, le plan de rotation ne se lit plus dans des nombres de 32 bits : mieux vaut refuser qu'inventer un
+# chemin.
+ANTIPODAL = 1e-3
+
+
+def lerp(a: Tensor, b: Tensor, t: float | Tensor) -> Tensor:
+    """Interpolation linéaire (1 - t) a + t b.
+
+    a, b : deux tenseurs réels de même forme, (D,) ou (B, D). t : un nombre, ou un tenseur de forme (T,). Rend
+    un tenseur de forme t.shape + a.shape : (D,), (B, D), (T, D) ou (T, B, D) ; t = 0 rend a et t = 1 rend b.
+    t hors de [0, 1] prolonge le segment. Lève TypeError ou ValueError si les entrées ne conviennent pas.
+
+    Entre deux tirages gaussiens de dimension D, le milieu a pour norme √(D/2) environ au lieu de √D : le
+    générateur n'a presque jamais vu de tels points pendant l'entraînement. Voir `slerp`.
+    """
+    dtype = getattr(a, "dtype", None)
+    a, b, t = _checked(a, b, t)
+    return ((1 - t) * a + t * b).to(dtype)
+
+
+def slerp(a: Tensor, b: Tensor, t: float | Tensor) -> Tensor:
+    """Interpolation sphérique : la direction tourne à vitesse constante, la norme varie linéairement.
+
+    a, b : deux tenseurs réels de même forme, (D,) ou (B, D), une interpolation par ligne. t : un nombre, ou
+    un tenseur de forme (T,). Rend un tenseur de forme t.shape + a.shape. Avec ω l'angle entre a et b, la
+    direction est sin((1 - t) ω) / sin ω · a/‖a‖ + sin(t ω) / sin ω · b/‖b‖ (Shoemake, 1985, § 3.3) et la
+    norme est (1 - t) ‖a‖ + t ‖b‖ : entre deux vecteurs de même norme, elle ne change pas. Quand ω tend vers
+    0, les rapports de sinus tendent vers 1 - t et t : la formule rejoint continûment `lerp`.
+
+    Lève ValueError si un vecteur est nul (il n'a pas de direction) ou si a et b sont opposés (une infinité de
+    chemins se valent), TypeError si les entrées ne sont pas des tenseurs réels.
+    """
+    dtype = getattr(a, "dtype", None)
+    a, b, t = _checked(a, b, t)
+    norm_a = torch.linalg.vector_norm(a, dim=-1, keepdim=True)
+    norm_b = torch.linalg.vector_norm(b, dim=-1, keepdim=True)
+    _require_rows(
+        (norm_a > 0) & (norm_b > 0), "contient un vecteur nul, qui n'a pas de direction", "Tirez-en un autre"
+    )
+    unit_a, unit_b = a / norm_a, b / norm_b
+    # L'arc cosinus du produit scalaire perd la moitié des décimales près de 0 et de π ; cette tangente,
+    # aucune.
+    difference = torch.linalg.vector_norm(unit_a - unit_b, dim=-1, keepdim=True)
+    total = torch.linalg.vector_norm(unit_a + unit_b, dim=-1, keepdim=True)
+    omega = 2 * torch.atan2(difference, total)
+    _require_rows(
+        omega < math.pi - ANTIPODAL,
+        "oppose a et b : une infinité de chemins se valent entre eux",
+        "Passez par un troisième point",
+    )
+    parallel = omega < 1e-4
+    sine = torch.where(parallel, torch.ones_like(omega), omega.sin())
+    weight_a = torch.where(parallel, 1 - t, ((1 - t) * omega).sin() / sine)
+    weight_b = torch.where(parallel, t, (t * omega).sin() / sine)
+    direction = weight_a * unit_a + weight_b * unit_b
+    return (((1 - t) * norm_a + t * norm_b) * direction).to(dtype)
+
+
+@torch.no_grad()
+def walk(
+    generator: nn.Module,
+    z0: Tensor,
+    z1: Tensor,
+    steps: int = 8,
+    y: int | Tensor | None = None,
+    how: str = "slerp",
+) -> Tensor:
+    """Images (B, steps, C, H, W) générées le long du chemin de z0 à z1, extrémités comprises.
+
+    z0, z1 : (D,) ou (B, D), avec D = generator.latent_dim. y : la classe demandée, la même partout (un
+    entier) ou une par ligne (B,). how : "slerp" ou "lerp". Le générateur passe en mode évaluation le temps du
+    calcul. Lève ValueError si un argument ne convient pas.
+    """
+    if how not in ("slerp", "lerp"):
+        raise ValueError(f'how={how!r} ; choisissez "slerp" ou "lerp".')
+    if steps < 2:
+        raise ValueError(f"steps={steps} ; il faut au moins deux étapes, le départ et l'arrivée.")
+    device = next(generator.parameters()).device
+    start, end = (torch.atleast_2d(torch.as_tensor(z)).to(device) for z in (z0, z1))
+    path = (slerp if how == "slerp" else lerp)(start, end, torch.linspace(0, 1, steps, device=device))
+    count, dim = path.shape[1:]
+    if dim != generator.latent_dim:
+        raise ValueError(f"z0 et z1 ont {dim} coordonnées ; ce générateur en attend {generator.latent_dim}.")
+    if y is not None:
+        y = torch.as_tensor(y, dtype=torch.int64, device=device)
+        if y.shape not in ((), (1,), (count,)):
+            raise ValueError(f"y est de forme {tuple(y.shape)} ; il faut un entier, ou ({count},).")
+        y = y.expand(count).repeat_interleave(steps)
+    was_training = generator.training
+    generator.eval()
+    try:
+        images = generator(path.transpose(0, 1).flatten(0, 1), y)
+    finally:
+        generator.train(was_training)
+    return images.unflatten(0, (count, steps))
+
+
+def _checked(a: Tensor, b: Tensor, t: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Vérifie a, b et t ; les rend en 32 bits au moins, t avec autant d'axes qu'il en faut pour se multiplier
+    à a."""
+    for name, v in (("a", a), ("b", b)):
+        if not isinstance(v, Tensor) or not v.is_floating_point():
+            kind = v.dtype if isinstance(v, Tensor) else type(v).__name__
+            raise TypeError(
+                f"{name} est de type {kind} ; il faut un tenseur de réels, comme torch.randn(64)."
+            )
+    if a.shape != b.shape or a.dim() not in (1, 2) or a.numel() == 0:
+        raise ValueError(
+            f"a est de forme {tuple(a.shape)} et b de forme {tuple(b.shape)} ; il faut deux fois la même, "
+            "(D,) ou (B, D), non vide. Pour partir d'un même point vers plusieurs : a.expand_as(b)."
+        )
+    t = torch.as_tensor(t, device=a.device)
+    if t.dim() > 1 or t.numel() == 0 or t.is_complex():
+        raise ValueError(
+            f"t est de forme {tuple(t.shape)} ; il faut un nombre ou un tenseur (T,), par exemple "
+            "torch.linspace(0, 1, 8)."
+        )
+    if not all(bool(v.isfinite().all()) for v in (a, b, t)):
+        raise ValueError("a, b ou t contient NaN ou l'infini. Vérifiez d'où viennent ces vecteurs latents.")
+    # Les demi-précisions n'ont pas assez de chiffres pour un angle : le calcul se fait au moins en 32 bits.
+    work = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
+    return a.to(work), b.to(work), t.to(work).reshape(t.shape + (1,) * a.dim())
+
+
+def _require_rows(holds: Tensor, problem: str, remedy: str) -> None:
+    """Lève ValueError en nommant la première ligne qui ne convient pas."""
+    if not bool(holds.all()):
+        rows = (~holds.reshape(-1)).nonzero().flatten()
+        where = f"La ligne {int(rows[0])}" if holds.dim() > 1 else "L'interpolation"
+        raise ValueError(f"{where} {problem}. {remedy}, ou prenez lerp.")

@@ -1,0 +1,59 @@
+"""Deux petits perceptrons pour le laboratoire en deux dimensions, où l'on voit tout : données, G, D et gradients."""
+
+from torch import Tensor, nn
+
+from gan_course.models._checks import check_images, check_labels, check_latent
+from gan_course.recipe import Recipe
+
+# RpGAN + R1 + R2 (Huang et al., 2024) couvre tous les modes ; changer un mot, penalty=None, suffit à l'effondrer.
+RECIPE = Recipe(
+    loss="relativistic",
+    batch_size=256,
+    g_lr=2e-3,
+    d_lr=2e-3,
+    betas=(0.5, 0.99),
+    penalty="r1+r2",
+    penalty_weight=0.01,
+    penalty_every=4,
+)
+
+
+def perceptron(inputs: int, outputs: int, width: int) -> nn.Sequential:
+    """Trois couches cachées de `width` neurones ReLU."""
+    layers = []
+    for size in (inputs, width, width):
+        layers += [nn.Linear(size, width), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(width, outputs))
+
+
+class Generator(nn.Module):
+    """G(z) : (B, latent_dim) → points (B, 2). Sans tanh : le plan n'est pas borné."""
+
+    num_classes = 0
+    image_shape = (2,)
+
+    def __init__(self, latent_dim: int = 16, width: int = 64) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.layers = perceptron(latent_dim, 2, width)
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        check_latent(z, self.latent_dim)
+        check_labels(y, 0, len(z))
+        return self.layers(z)
+
+
+class Discriminator(nn.Module):
+    """D(x) : points (B, 2) → logits (B,)."""
+
+    num_classes = 0
+    image_shape = (2,)
+
+    def __init__(self, width: int = 64) -> None:
+        super().__init__()
+        self.layers = perceptron(2, 1, width)
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        check_images(x, self.image_shape)
+        check_labels(y, 0, len(x))
+        return self.layers(x).squeeze(1)

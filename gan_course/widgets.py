@@ -1,0 +1,195 @@
+"""Ce qui réagit à la main dans un carnet, et ce qu'il faut savoir du carnet pour s'y afficher."""
+
+import io
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from PIL import Image
+
+from gan_course.diagnosis import french
+
+DPI = 100
+MAX_FRAMES = 200  # des PNG de 50 ko : 10 Mo de carnet, la limite du raisonnable
+STRIP_FRAMES = 6
+MAX_SIDE = 480  # pixels d'une animation
+
+
+def scrubber(draw: Callable[[Any], Figure] | Sequence[Figure], values: Sequence, description: str) -> Any:
+    """Curseur qui fait défiler des figures calculées d'avance, ou bande fixe là où rien ne réagit.
+
+    draw : fonction qui rend la Figure d'une valeur, ou suite de figures déjà faites, une par valeur. values :
+    de 1 à 200 valeurs, dans l'ordre du curseur. description : ce qu'elles sont, par exemple « pas ». Dans
+    JupyterLab ou Colab, rend un widget ; ailleurs (terminal, papermill avec GAN_COURSE_STATIC=1), une seule
+    Figure de six vues au plus, la première et la dernière comprises. Lève ValueError ou TypeError si une
+    entrée ne convient pas.
+    """
+    values = list(values)
+    if not 1 <= len(values) <= MAX_FRAMES:
+        raise ValueError(f"{len(values)} valeurs à faire défiler ; il en faut de 1 à {MAX_FRAMES}.")
+    if not callable(draw) and len(draw) != len(values):
+        raise ValueError(f"{len(draw)} figures pour {len(values)} valeurs ; il en faut une par valeur.")
+    names = [
+        f"{description} {french(v, 0 if float(v).is_integer() else 2) if _number(v) else v}" for v in values
+    ]
+    interactive = in_kernel() and os.environ.get("GAN_COURSE_STATIC") != "1"
+    # La bande fixe ne montre que quelques vues : inutile de dessiner les autres.
+    shown = range(len(values))
+    if not interactive:
+        shown = np.linspace(0, len(values) - 1, min(STRIP_FRAMES, len(values))).round().astype(int)
+    frames = [png(_figure(draw(values[i]) if callable(draw) else draw[i])) for i in shown]
+    return _slider(frames, names, description) if interactive else _strip(frames, [names[i] for i in shown])
+
+
+def in_kernel() -> bool:
+    """Vrai dans un carnet (Jupyter, Colab, papermill), faux dans un terminal, IPython compris."""
+    ipython = sys.modules.get("IPython")
+    return getattr(ipython.get_ipython() if ipython else None, "kernel", None) is not None
+
+
+def new_figure(width: float, height: float, **options: Any) -> Figure:
+    """Figure vide (pouces) que pyplot ne connaît pas : en fin de cellule, elle s'affiche une fois et une
+    seule."""
+    figure = Figure(figsize=(width, height), dpi=DPI, **options)
+    FigureCanvasAgg(figure)
+    if in_kernel():
+        _teach_kernel()
+    return figure
+
+
+def panels(rows: int = 1, columns: int = 1, width: float = 8.0, height: float = 3.2) -> tuple[Figure, Any]:
+    """Une telle figure et ses axes, rendus comme par plt.subplots ; width et height en pouces."""
+    figure = new_figure(width, height, layout="constrained")
+    return figure, figure.subplots(rows, columns)
+
+
+def finish_axes(ax: Axes, curves: bool = False) -> None:
+    """Graduations à la française (virgule décimale, milliers séparés), quadrillage pâle et légende.
+
+    curves : l'axe horizontal compte des pas entiers, et la légende passe au-dessus pour ne rien cacher.
+    """
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter(FuncFormatter(_tick))
+        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=curves and axis is ax.xaxis))
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(alpha=0.25)
+    above = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 3, "frameon": False, "borderpad": 0.2}
+    ax.legend(fontsize=8, **(above if curves else {"loc": "upper right"}))
+
+
+def png(figure: Figure) -> bytes:
+    """La figure en PNG, en un seul passage (l'affichage ordinaire des carnets la dessine deux fois)."""
+    canvas = figure.canvas if isinstance(figure.canvas, FigureCanvasAgg) else FigureCanvasAgg(figure)
+    canvas.draw()
+    buffer = io.BytesIO()
+    Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def write_gif(images: Sequence[Image.Image], path: str | os.PathLike, fps: float) -> Path:
+    """Écrit un GIF en boucle et rend son chemin ; fps de 0,5 à 50 images par seconde, la dernière reste deux
+    secondes.
+
+    Écrit à côté puis renomme : une panne ne laisse pas de demi-fichier. Lève ValueError si fps, le nom ou les
+    tailles ne conviennent pas.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".gif":
+        raise ValueError(f"« {path.name} » n'est pas un nom de GIF : faites-le finir par .gif.")
+    if not 0.5 <= fps <= 50:
+        raise ValueError(f"fps={fps} ; un GIF se lit de 0,5 à 50 images par seconde.")
+    if len({image.size for image in images}) != 1:
+        raise ValueError("Les images de l'animation n'ont pas toutes la même taille.")
+    images = [_bounded(image) for image in images]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.partiel")
+    durations = [round(1000 / fps)] * (len(images) - 1) + [2000]
+    options = {"save_all": True, "append_images": images[1:], "duration": durations, "loop": 0}
+    try:
+        images[0].save(temporary, format="GIF", optimize=True, **options)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _tick(value: float, _position: int | None = None) -> str:
+    return french(value, 0) if abs(value - round(value)) < 1e-9 else french(value, 4).rstrip("0")
+
+
+def _bounded(image: Image.Image) -> Image.Image:
+    """L'image ramenée près de MAX_SIDE : agrandie d'un facteur entier, aux pixels nets, ou réduite."""
+    factor = MAX_SIDE / max(image.size)
+    if factor >= 1:
+        return image.resize([side * int(factor) for side in image.size], Image.Resampling.NEAREST)
+    return image.resize([max(1, int(side * factor)) for side in image.size], Image.Resampling.LANCZOS)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+
+
+def _figure(figure: Any) -> Figure:
+    if not isinstance(figure, Figure):
+        raise TypeError(
+            f"draw a rendu {type(figure).__name__} ; il faut une Figure, comme celle de show_grid."
+        )
+    return figure
+
+
+def _slider(frames: list[bytes], names: list[str], description: str) -> Any:
+    """Curseur et lecture automatique au-dessus d'une image ; chaque geste ne coûte qu'un envoi de PNG."""
+    import ipywidgets
+
+    last = len(frames) - 1
+    # Sans align_self, la colonne étirerait l'image et la brouillerait.
+    layout = ipywidgets.Layout(max_width="100%", object_fit="contain", align_self="flex-start")
+    view = ipywidgets.Image(value=frames[0], format="png", layout=layout)
+    label = ipywidgets.Label(names[0])
+    slider = ipywidgets.IntSlider(
+        min=0, max=max(last, 1), readout=False, description=description, disabled=not last
+    )
+    play = ipywidgets.Play(min=0, max=max(last, 1), interval=300, disabled=not last)
+
+    def show(change: dict) -> None:
+        index = min(change["new"], last)
+        view.value, label.value = frames[index], names[index]
+
+    slider.observe(show, names="value")
+    ipywidgets.jslink((play, "value"), (slider, "value"))
+    return ipywidgets.VBox([ipywidgets.HBox([play, slider, label]), view])
+
+
+def _strip(frames: list[bytes], names: list[str]) -> Figure:
+    """Les vues côte à côte, trois par ligne ou deux si elles sont larges, chacune sous son nom."""
+    images = [np.asarray(Image.open(io.BytesIO(frame))) for frame in frames]
+    ratio = max(image.shape[0] / image.shape[1] for image in images)
+    columns = min(3 if ratio > 0.6 else 2, len(images))
+    rows = -(-len(images) // columns)
+    wide = 9.0 / columns if columns > 1 else min(9.0, images[0].shape[1] / DPI)
+    figure, axes = panels(rows, columns, width=wide * columns, height=rows * (wide * ratio + 0.3))
+    for ax in np.ravel(axes):
+        ax.set_axis_off()
+    for ax, image, name in zip(np.ravel(axes), images, names):
+        ax.imshow(image, interpolation="antialiased")
+        ax.set_title(name, fontsize=10)
+    return figure
+
+
+def _teach_kernel() -> None:
+    """Une Figure ne sait s'afficher dans un carnet que si pyplot a été chargé : on l'apprend au noyau au
+    besoin."""
+    shell = sys.modules["IPython"].get_ipython()
+    try:
+        shell.display_formatter.formatters["image/png"].lookup_by_type(Figure)
+    except KeyError:
+        from IPython.core.pylabtools import select_figure_formats
+
+        select_figure_formats(shell, {"png"})

@@ -5,6 +5,7 @@ Tout doit répondre là où PyTorch manque ou est cassé : rien n'est importé a
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import os
 import platform
@@ -94,6 +95,7 @@ def wanted_torch() -> str | None:
 
 def check_torchvision(minimum: str) -> Finding:
     """La présence de torchvision, et son accord avec torch : une paire désaccordée échoue à l'import."""
+    advice = "python -m pip install --upgrade torch torchvision (les deux ensemble)"
     finding = check_package("torchvision", minimum)
     torch_version = installed("torch")
     if finding.state != GOOD or torch_version is None:
@@ -102,8 +104,14 @@ def check_torchvision(minimum: str) -> Finding:
     if wanted and as_numbers(wanted) != as_numbers(torch_version):
         return Finding(
             MISSING, "torchvision", f"{finding.found}, construit pour torch {wanted} ; torch est en {torch_version}",
-            "python -m pip install --upgrade torch torchvision (les deux ensemble)",
+            advice,
         )  # fmt: skip
+    try:
+        # Même version, mais l'un avec CUDA et l'autre sans : seul l'import le dit.
+        importlib.import_module("torchvision")
+    except Exception as error:
+        found = f"{finding.found} ne s'importe pas ({type(error).__name__} : {error})"
+        return Finding(MISSING, "torchvision", found, advice)
     return finding
 
 

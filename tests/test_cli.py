@@ -103,9 +103,9 @@ def test_doctor_without_torch(monkeypatch, capsys):
 
 def test_doctor_runs_where_nothing_is_installed():
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", "import sys; sys.path.insert(0, '.'); "
+        [sys.executable, "-I", "-S", "-X", "utf8", "-c", "import sys; sys.path.insert(0, '.'); "
          "from gan_course.__main__ import main; sys.exit(main(['doctor']))"],
-        capture_output=True, text=True, cwd=ROOT, encoding="utf-8", env={"PYTHONUTF8": "1"},
+        capture_output=True, text=True, cwd=ROOT, encoding="utf-8",
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert "Le cours ne peut pas tourner" in done.stdout and not done.stderr
@@ -126,6 +126,13 @@ def test_doctor_sees_a_mismatched_torchvision(monkeypatch):
     assert finding.state == doctor.MISSING and "2.13.0" in finding.found
     monkeypatch.setattr(doctor, "wanted_torch", lambda: "2.13.0")
     assert doctor.check_torchvision("0.21").state == doctor.GOOD
+
+    def broken(name):
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.setattr(doctor.importlib, "import_module", broken)
+    finding = doctor.check_torchvision("0.21")
+    assert finding.state == doctor.MISSING and "nms" in finding.found and "ensemble" in finding.advice
 
 
 def test_doctor_data_states(tmp_path):

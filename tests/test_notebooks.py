@@ -47,7 +47,8 @@ def test_valid_and_stripped(path):
     for cell in notebook.cells:
         if cell.cell_type == "code":
             assert cell.outputs == [] and cell.execution_count is None, cell.source[:80]
-    done = subprocess.run([sys.executable, "-m", "nbstripout", "--verify", str(path)], capture_output=True, text=True)
+    command = [sys.executable, "-m", "nbstripout", "--keep-id", "--verify", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -89,7 +90,8 @@ def test_images_exist_and_say_what_they_show(path):
 
 
 def test_readme_images_exist():
-    for alternative, source in re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", (ROOT / "README.md").read_text(encoding="utf-8")):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for alternative, source in re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", text):
         assert len(alternative) >= 12 and (ROOT / source).is_file(), source
 
 

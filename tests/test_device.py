@@ -1,0 +1,86 @@
+"""Décisions de calcul, et plusieurs processus sous torchrun."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+
+from gan_course import device
+from gan_course.device import choose_compute, choose_dtype
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_cpu_is_the_reference():
+    compute = choose_compute("cpu")
+    assert compute.dtype is None and (compute.rank, compute.world_size) == (0, 1)
+    assert "float32" in compute.reason and not compute.grad_scaler().is_enabled()
+
+
+@pytest.mark.parametrize("native,expected", [(True, torch.bfloat16), (False, torch.float16)])
+def test_a_t4_that_emulates_bf16_gets_fp16(native, expected, monkeypatch):
+    def supported(including_emulation=True):
+        return native or including_emulation  # une T4 répond oui par émulation
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda d: "Tesla T4")
+    dtype, reason = choose_dtype(torch.device("cuda"), "auto")
+    assert dtype == expected and "Tesla T4" in reason
+
+
+def test_images_go_to_the_gpu_only_if_they_fit(monkeypatch):
+    class Images:
+        images = torch.zeros(1000, dtype=torch.uint8)
+
+        def to(self, where):
+            return ("déplacé", where)
+
+    compute = device.Compute(torch.device("cuda"), None, torch.channels_last, 0, 1, "")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda d: (10_000, 10_000))
+    assert compute.hold(Images())[0] == "déplacé"
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda d: (2_000, 10_000))
+    assert isinstance(compute.hold(Images()), Images)
+
+
+TWO_PROCESSES = """
+    import sys, torch
+    torch.set_num_threads(1)
+    import torch.distributed as dist
+    from gan_course.data import gaussian_ring
+    from gan_course.models import points
+    from gan_course.training import Recipe, train
+
+    def go(steps):
+        # Des poids de départ différents : la boucle doit donner à tous ceux du premier.
+        torch.manual_seed(int(__import__("os").environ["RANK"]))
+        g, d = points.Generator(width=16), points.Discriminator(width=16)
+        recipe = Recipe(batch_size=64, penalty="gradient", penalty_every=2)
+        return list(train(g, d, ring, recipe, steps, checkpoint=sys.argv[1], device="cpu"))[-1]
+
+    ring = gaussian_ring(2000)
+    go(3)
+    dist.barrier()
+    last = go(6)
+    for tensor in last.ema.state_dict().values():
+        mine, copies = tensor.clone(), [torch.empty_like(tensor) for _ in range(2)]
+        dist.all_gather(copies, mine)
+        assert torch.equal(*copies), "les processus ont divergé"
+    assert last.images_seen == 6 * 64 and last.step == 6
+    dist.destroy_process_group()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="gloo sous torchrun n'est pas servi par les binaires Windows")
+def test_two_processes_train_one_model(tmp_path):
+    script = tmp_path / "two.py"
+    script.write_text(textwrap.dedent(TWO_PROCESSES), encoding="utf-8")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, str(tmp_path / "run.pt")], capture_output=True, text=True, env=environment, timeout=300
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]

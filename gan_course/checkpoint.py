@@ -1,4 +1,4 @@
-"""Points de reprise : écrits en entier ou pas du tout, lus sans exécuter de code, refusés s'ils parlent d'autre chose."""
+"""Points de reprise : écrits en entier ou pas du tout, lus sans exécuter de code, refusés s'ils ne conviennent pas."""
 
 import os
 from pathlib import Path

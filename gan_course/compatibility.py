@@ -2,8 +2,9 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Protocol
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
@@ -11,8 +12,20 @@ from gan_course.checkpoint import CheckpointError, describe_architecture, first_
 from gan_course.recipe import Recipe
 
 
+class TrainingSet(Protocol):
+    """Ce que la boucle demande à un jeu : ImageSet et PointSet conviennent, et tout objet qui a ces membres."""
+
+    image_shape: tuple[int, ...]
+    labels: Tensor | None
+
+    def __len__(self) -> int: ...
+
+    def batch(self, step: int, batch_size: int, seed: int) -> tuple[Tensor, Tensor | None]:
+        """Le lot `step`, fonction pure de ses arguments : images (B, …) et étiquettes (B,) ou None."""
+
+
 def check_recipe_fits(
-    generator: nn.Module, discriminator: nn.Module, images, recipe: Recipe, steps: int, world_size: int = 1
+    generator: nn.Module, discriminator: nn.Module, images: TrainingSet, recipe: Recipe, steps: int, world_size: int = 1
 ) -> None:
     """Lève ValueError, avant le premier pas, si ces éléments ne peuvent pas s'entraîner ensemble."""
     if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
@@ -36,7 +49,7 @@ def check_recipe_fits(
     check_layers(discriminator, recipe)
 
 
-def check_shapes(generator: nn.Module, discriminator: nn.Module, images) -> None:
+def check_shapes(generator: nn.Module, discriminator: nn.Module, images: TrainingSet) -> None:
     """Les deux réseaux et le jeu parlent-ils de la même forme d'image ?"""
     found = tuple(images.image_shape)
     for name, module in (("générateur", generator), ("discriminateur", discriminator)):
@@ -48,7 +61,7 @@ def check_shapes(generator: nn.Module, discriminator: nn.Module, images) -> None
             )
 
 
-def check_classes(generator: nn.Module, discriminator: nn.Module, images) -> None:
+def check_classes(generator: nn.Module, discriminator: nn.Module, images: TrainingSet) -> None:
     """Un GAN conditionnel a besoin d'étiquettes, comprises entre 0 et num_classes - 1."""
     classes = getattr(generator, "num_classes", 0)
     if classes != getattr(discriminator, "num_classes", classes):
@@ -94,7 +107,7 @@ def check_layers(discriminator: nn.Module, recipe: Recipe) -> None:
 
 
 def describe_run(
-    generator: nn.Module, discriminator: nn.Module, recipe: Recipe, images, seed: int, world_size: int
+    generator: nn.Module, discriminator: nn.Module, recipe: Recipe, images: TrainingSet, seed: int, world_size: int
 ) -> dict:
     """Ce qui identifie un entraînement, enregistré dans chaque point de reprise."""
     return {

@@ -2,7 +2,6 @@
 
 import copy
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_course.checkpoint import load_checkpoint, save_checkpoint
-from gan_course.compatibility import check_recipe_fits, check_same_run, describe_run
+from gan_course.compatibility import TrainingSet, check_recipe_fits, check_same_run, describe_run
 from gan_course.device import Compute, average_gradients, broadcast_weights, choose_compute
 from gan_course.losses import LOSSES
 from gan_course.penalties import PENALTIES, clip_weights
@@ -129,7 +128,7 @@ def generator_step(gan: Gan, real: Tensor, labels: Tensor | None = None) -> Tens
 def train(
     generator: nn.Module,
     discriminator: nn.Module,
-    images,
+    images: TrainingSet,
     recipe: Recipe,
     steps: int,
     checkpoint: str | Path | None = None,
@@ -164,7 +163,15 @@ def train(
 class Run:
     """Un entraînement en cours : où il en est, et comment l'enregistrer. Tout le reste est dans Gan."""
 
-    def __init__(self, gan: Gan, images, steps: int, checkpoint, seed: int, checkpoint_every: float) -> None:
+    def __init__(
+        self,
+        gan: Gan,
+        images: TrainingSet,
+        steps: int,
+        checkpoint: str | Path | None,
+        seed: int,
+        checkpoint_every: float,
+    ) -> None:
         self.gan, self.images, self.steps, self.seed = gan, gan.compute.hold(images), steps, seed
         self.path = None if checkpoint is None else Path(checkpoint)
         self.checkpoint_every = checkpoint_every

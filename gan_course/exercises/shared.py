@@ -1,11 +1,13 @@
 """Exercices qui servent à plusieurs chapitres."""
 
+from collections.abc import Callable
+
 import torch
 
 from gan_course.exercises.report import Exercise, Property, expect_close
 
 
-def linear_critic(weight: torch.Tensor):
+def linear_critic(weight: torch.Tensor) -> Callable:
     """D(x) = ⟨w, x⟩, qui rend (B,) et accepte des étiquettes sans les lire."""
     return lambda x, y=None: x.flatten(1) @ weight
 
@@ -19,7 +21,7 @@ def penalty_is_slope_of_a_line(gradient_penalty) -> None:
 
 
 def flat_critic_costs_one(gradient_penalty) -> None:
-    got = gradient_penalty(lambda x, y=None: (x * 0).flatten(1).sum(1), torch.randn(4, 3, 2, 2), torch.randn(4, 3, 2, 2))
+    got = gradient_penalty(linear_critic(torch.zeros(12)), torch.randn(4, 3, 2, 2), torch.randn(4, 3, 2, 2))
     expect_close(got, 1.0, "Critique constant, de gradient nul", 1e-3)
 
 
@@ -32,7 +34,6 @@ def penalty_teaches_the_critic(gradient_penalty) -> None:
 
 
 def penalty_looks_between(gradient_penalty) -> None:
-    # D(x) = Σ relu(x) a pour pente 0 ou 1 selon le côté : entre -1 et 1, une image sur deux en moyenne.
     seen = []
 
     def critic(x, y=None):

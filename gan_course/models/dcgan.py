@@ -22,7 +22,7 @@ def doublings(size: int) -> tuple[int, int]:
 
 
 def initialise(module: nn.Module) -> None:
-    """Convolutions N(0 ; 0,02), BatchNorm N(1 ; 0,02) et biais nuls : sur l'échelle de BatchNorm, 0 éteindrait tout."""
+    """Convolutions N(0 ; 0,02), BatchNorm N(1 ; 0,02), biais nuls. Une échelle de BatchNorm à 0 éteindrait tout."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(layer.weight, 0.0, 0.02)
@@ -44,15 +44,16 @@ def upsample(upsampling: str, inputs: int, outputs: int, kernel_size: int, bias:
         return [nn.ConvTranspose2d(inputs, outputs, kernel_size, 2, padding, output_padding=extra, bias=bias)]
     # Noyau impair : lui seul garde le côté avec un bord symétrique.
     kernel_size -= 1 - kernel_size % 2
-    return [nn.Upsample(scale_factor=2), nn.Conv2d(inputs, outputs, kernel_size, padding=kernel_size // 2, bias=bias)]
+    convolution = nn.Conv2d(inputs, outputs, kernel_size, padding=kernel_size // 2, bias=bias)
+    return [nn.Upsample(scale_factor=2), convolution]
 
 
 class Generator(nn.Module):
     """G(z) : (B, latent_dim) → (B, C, H, W) dans [-1, 1], H = W parmi 28, 32, 64, 128.
 
     `width` est le nombre de cartes avant la dernière couche ; il double à chaque étage vers l'entrée : 128 donne
-    les 1024 cartes de l'article à 64 px. `upsampling` : "transposed" ou "resize" ; `kernel_size` : 4 dans la plupart des
-    codes publics, 5 dans l'article. Lève ValueError si la forme, z ou un réglage ne convient pas.
+    les 1024 cartes de l'article à 64 px. `upsampling` : "transposed" ou "resize" ; `kernel_size` : 4 dans les codes
+    publics, 5 dans l'article. Lève ValueError si la forme, z ou un réglage ne convient pas.
     """
 
     num_classes = 0

@@ -27,7 +27,7 @@ EXPLODED = 100.0  # perte médiane du dernier quart, et dix fois celle du deuxi�
 CRITIC_RUNAWAY = 3.0  # l'écart du critique a triplé depuis le deuxième quart : G décroche
 LOW_DIVERSITY = 0.4  # distance moyenne entre faux, rapportée à celle entre vrais
 DUPLICATE = 0.1  # deux faux dix fois plus proches que deux vrais voisins (médiane) : quasi identiques
-MANY_DUPLICATES = 0.5  # la moitié des faux ont un double
+MANY_DUPLICATES = 0.4  # deux faux sur cinq ont un double
 NEIGHBOURS = 5  # rayon d'une vraie image : la distance à sa cinquième voisine (Naeem et al., 2020, § 3)
 FAITHFUL, FORGOTTEN = 0.5, 0.6  # des faux fidèles (> 0,5) qui laissent plus de 60 % des vrais sans voisin
 
@@ -56,7 +56,7 @@ class Diagnosis:
     def __str__(self) -> str:
         lines = [f"Diagnostic : {self.verdict}", *(f"– {fact}" for fact in self.evidence)]
         lines += [f"Conseil : {self.advice}"]
-        lines += [f"(Règles empiriques : en cas de doute, les échantillons ont raison.)"]
+        lines += ["(Règles empiriques : en cas de doute, les échantillons ont raison.)"]
         return "\n".join(textwrap.fill(line, 100, subsequent_indent="  ") for line in lines)
 
 
@@ -245,7 +245,8 @@ def _collapse(fakes: Tensor | None, reals: Tensor | None, facts: list[str]) -> l
         (ratio < LOW_DIVERSITY, f"distance moyenne entre faux : {french(ratio)} fois celle entre vrais"),
         (twins > MANY_DUPLICATES, f"{french(100 * twins, 0)} % des faux ont un double presque identique"),
         (
-            precision > FAITHFUL and coverage < 1 - FORGOTTEN,
+            # Sur des images, un faux flou est proche de tout : cette mesure n'a de sens que pour des points.
+            fakes.shape[1] == 2 and precision > FAITHFUL and coverage < 1 - FORGOTTEN,
             f"{french(100 * precision, 0)} % des faux tombent près d'un vrai, mais "
             f"{french(100 * coverage, 0)} % des vrais ont un faux près d'eux",
         ),
@@ -255,7 +256,10 @@ def _collapse(fakes: Tensor | None, reals: Tensor | None, facts: list[str]) -> l
 
 
 def _vectors(samples: Tensor, name: str) -> Tensor:
-    """Échantillons en vecteurs (N, D), images réduites à 16 px : l'œil juge la diversité à cette échelle."""
+    """Échantillons en vecteurs (N, D) ; les images réduites à 16 px, l'œil juge la diversité à cette échelle.
+
+    Le contraste des images est ramené à 1 : au début, des faux gris se ressemblent sans s'être effondrés.
+    """
     if not isinstance(samples, Tensor) or samples.dim() not in (2, 4) or samples.numel() == 0:
         shape = tuple(samples.shape) if isinstance(samples, Tensor) else type(samples).__name__
         raise ValueError(
@@ -271,6 +275,8 @@ def _vectors(samples: Tensor, name: str) -> Tensor:
         raise ValueError(
             f"{name} contient NaN ou l'infini : le générateur a divergé, ou les données sont abîmées."
         )
-    if values.dim() == 4:
-        values = adaptive_avg_pool2d(values, (min(16, values.shape[2]), min(16, values.shape[3])))
-    return values.flatten(1)
+    if values.dim() == 2:
+        return values
+    values = adaptive_avg_pool2d(values, (min(16, values.shape[2]), min(16, values.shape[3]))).flatten(1)
+    values = values - values.mean(dim=1, keepdim=True)
+    return values / values.std(dim=1, keepdim=True).clamp_min(0.05)

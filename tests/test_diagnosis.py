@@ -224,7 +224,7 @@ def test_verdicts_of_real_trainings_on_points(one_thread, changes, expected):
     torch.manual_seed(0)
     ring, recipe = data.gaussian_ring(n=4096), replace(points.RECIPE, batch_size=64, **changes)
     networks = points.Generator(width=48), points.Discriminator(width=48)
-    for progress in training.train(*networks, ring, recipe, steps=150, device="cpu"):
+    for progress in training.train(*networks, ring, recipe, steps=110, device="cpu"):
         measures = progress.history
     # Sans échantillons : un G qui suit un D figé finit aussi par s'effondrer, et l'effondrement passerait devant.
     assert diagnose(measures, loss=recipe.loss).verdict == expected

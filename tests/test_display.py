@@ -230,10 +230,10 @@ def test_scrubber_without_a_notebook_is_one_figure(history):
         drawn.append(step)
         return plot_losses({name: values[:step] for name, values in history.items()})
 
-    figure = widgets.scrubber(draw, range(50, 501, 50), "pas")
+    figure = widgets.scrubber(draw, range(50, 351, 50), "pas")
     assert isinstance(figure, Figure)
-    assert len(drawn) == 6 and drawn[0] == 50 and drawn[-1] == 500
-    assert [ax.get_title() for ax in figure.axes][::5] == ["pas 50", "pas 500"]
+    assert len(drawn) == 6 and drawn[0] == 50 and drawn[-1] == 350
+    assert [ax.get_title() for ax in figure.axes][::5] == ["pas 50", "pas 350"]
 
 
 def test_scrubber_slides_precomputed_pictures(monkeypatch, history):

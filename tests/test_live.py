@@ -83,12 +83,12 @@ def test_same_progress_comes_out(capsys):
 
 
 def test_notebook_shows_one_figure_and_one_line(kernel):
-    list(follow(Run(steps=4)(), every=0))
+    list(follow(Run(steps=3)(), every=0))
     assert len(kernel.shown) == 2
     assert sum("image/png" in bundle for bundle in kernel.shown) == 1
-    assert "au pas 4" in kernel.last("image/png")["text/plain"]
+    assert "au pas 3" in kernel.last("image/png")["text/plain"]
     assert kernel.updates[-1]["text/plain"].startswith(
-        "pas 4/4 · 12\u00a0400 images/s · D 0,64 · G 1,02 · terminé"
+        "pas 3/3 · 12\u00a0400 images/s · D 0,64 · G 1,02 · terminé"
     )
 
 
@@ -233,7 +233,7 @@ def test_executed_notebook_keeps_one_figure_and_one_line():
     root = Path(__file__).parent.parent
     notebook = nbformat.v4.new_notebook()
     setup = f"import sys; sys.path[:0] = [{str(root)!r}, {str(root / 'tests')!r}]\n"
-    follow_cell = setup + "from test_live import Run, follow\nfor p in follow(Run(30)(), every=0): pass"
+    follow_cell = setup + "from test_live import Run, follow\nfor p in follow(Run(4)(), every=0): pass"
     grid_cell = "import torch\nfrom gan_course.display import show_grid\nshow_grid(torch.zeros(4, 1, 8, 8))"
     notebook.cells = [nbformat.v4.new_code_cell(source) for source in (follow_cell, grid_cell)]
     with warnings.catch_warnings():
@@ -241,5 +241,5 @@ def test_executed_notebook_keeps_one_figure_and_one_line():
         nbclient.NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
     first, second = (cell.outputs for cell in notebook.cells)
     assert [sorted(output.data) for output in first] == [["image/png", "text/plain"], ["text/plain"]]
-    assert "au pas 30" in first[0].data["text/plain"] and "terminé" in first[1].data["text/plain"]
+    assert "au pas 4" in first[0].data["text/plain"] and "terminé" in first[1].data["text/plain"]
     assert len(second) == 1 and "image/png" in second[0].data

@@ -118,6 +118,7 @@ def kernel_environment() -> Iterator[None]:
     wanted = {
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "GAN_COURSE_STATIC": "1",  # une page HTML n'a personne pour bouger un curseur : des images à la place
     }
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
@@ -278,5 +279,5 @@ def open_lab() -> int:
     """Ouvre JupyterLab sur notebooks/ et rend son code de sortie."""
     require("jupyterlab", "ipykernel")
     with kernel_environment():
-        del os.environ["MPLBACKEND"]
+        del os.environ["MPLBACKEND"], os.environ["GAN_COURSE_STATIC"]
         return subprocess.call([sys.executable, "-m", "jupyterlab", str(find_root() / "notebooks")])

@@ -1,10 +1,32 @@
-"""Couverture de modes : des cas dont on connaît la réponse."""
+"""Mesures : des cas dont on connaît la réponse, et torch-fidelity sur les mêmes caractéristiques."""
+
+import math
+import warnings
 
 import pytest
 import torch
 
+from gan_course import metrics
 from gan_course.data import gaussian_grid, gaussian_ring
-from gan_course.metrics import mode_coverage
+from gan_course.metrics import (
+    density_coverage,
+    frechet_distance,
+    frechet_from_moments,
+    kernel_distance,
+    mode_coverage,
+    moments,
+    precision_recall,
+)
+
+DISTANCES = (frechet_distance, kernel_distance, precision_recall, density_coverage)
+
+
+def cloud(count: int, dim: int, seed: int = 0, scale: float = 1.0, shift: float = 0.0) -> torch.Tensor:
+    """Un nuage gaussien aux axes corrélés, et à la covariance mal conditionnée comme celle d'Inception."""
+    draw = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(dim, dim, generator=torch.Generator().manual_seed(dim)) / dim**0.5
+    spread = torch.logspace(0, -3, dim)
+    return scale * torch.randn(count, dim, generator=draw) * spread @ mixing + shift
 
 
 @pytest.mark.parametrize("data,modes", [(gaussian_ring(8000), 8), (gaussian_grid(8000), 25)])
@@ -42,3 +64,195 @@ def test_points_far_from_every_mode():
 def test_bad_input(points, std, words):
     with pytest.raises(ValueError, match=words):
         mode_coverage(points, torch.zeros(4, 2), std)
+
+
+def test_covariance_is_that_of_torch():
+    x = cloud(5000, 7) + 100
+    found = moments(x)
+    assert found.count == 5000 and found.mean.dtype == torch.float64
+    torch.testing.assert_close(found.covariance, torch.cov(x.T.double()), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("count,dim", [(500, 8), (300, 256), (100, 256)])
+@pytest.mark.filterwarnings("ignore:.*plein rang")
+def test_frechet_of_a_cloud_with_itself_is_zero(count, dim):
+    x = cloud(count, dim, shift=3)
+    assert 0 <= frechet_distance(x, x) < 1e-10
+    assert 0 <= frechet_distance(x, x.flip(0)) < 1e-10
+
+
+def test_frechet_of_a_shift_is_its_squared_length():
+    x, shift = cloud(400, 16), torch.linspace(-1, 2, 16)
+    assert frechet_distance(x, x + shift) == pytest.approx(shift.square().sum().item(), rel=1e-5)
+
+
+def test_frechet_closed_forms():
+    zero = torch.zeros(3)
+    a, b = torch.tensor([1.0, 4.0, 9.0]), torch.tensor([4.0, 4.0, 0.0])
+    # Covariances diagonales : somme des (σ_a - σ_b)².
+    assert frechet_from_moments(zero, a.diag(), zero, b.diag()) == pytest.approx(1 + 0 + 9)
+    # Un facteur d'échelle s : tr(S)·(s - 1)².
+    s = moments(cloud(300, 12)).covariance
+    zero = torch.zeros(12)
+    assert frechet_from_moments(zero, s, zero, 4 * s) == pytest.approx(s.trace().item(), rel=1e-9)
+    # En dimension 2, tr √(AB) = √(tr AB + 2 √det AB), même quand A et B ne commutent pas.
+    a, b = (m.double() for m in (torch.tensor([[2.0, 1.0], [1.0, 3.0]]), torch.tensor([[1.0, -0.5], [-0.5, 4.0]])))
+    root = ((a @ b).trace() + 2 * (a @ b).det().sqrt()).sqrt()
+    expected = (a.trace() + b.trace() - 2 * root).item()
+    assert frechet_from_moments(torch.zeros(2), a, torch.zeros(2), b) == pytest.approx(expected, rel=1e-9)
+
+
+def test_frechet_is_symmetric_and_ignores_rotations():
+    a, b = cloud(300, 10, 1), cloud(400, 10, 2, 1.5, 0.3)
+    rotation = torch.linalg.qr(torch.randn(10, 10, generator=torch.Generator().manual_seed(0)))[0]
+    value = frechet_distance(a, b)
+    assert frechet_distance(b, a) == pytest.approx(value, rel=1e-9)
+    assert frechet_distance(a @ rotation, b @ rotation) == pytest.approx(value, rel=1e-4)
+
+
+def test_frechet_warns_when_covariance_is_rank_deficient():
+    with pytest.warns(UserWarning, match="20 échantillons pour 32 dimensions"):
+        frechet_distance(cloud(20, 32), cloud(200, 32, 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        frechet_distance(cloud(33, 32), cloud(200, 32, 1))
+
+
+@pytest.mark.parametrize("dim", [16, 192])
+def test_frechet_equals_torch_fidelity(dim):
+    theirs = pytest.importorskip("torch_fidelity.metric_fid")
+    a, b = cloud(600, dim, 1).double(), cloud(500, dim, 2, 1.3, 0.1).double()
+    expected = theirs.fid_statistics_to_metric(
+        theirs.fid_features_to_statistics(a), theirs.fid_features_to_statistics(b), False
+    )["frechet_inception_distance"]
+    assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-5)
+    assert frechet_distance(a.float(), b.float()) == pytest.approx(expected, rel=1e-3)
+
+
+def test_kernel_equals_torch_fidelity():
+    theirs = pytest.importorskip("torch_fidelity.metric_kid")
+    a, b = cloud(400, 48, 1), cloud(300, 48, 2, 1.3, 0.1)
+    expected = theirs.kid_features_to_metric(
+        a, b, kid_subsets=20, kid_subset_size=150, rng_seed=7, verbose=False, kid_kernel="poly"
+    )
+    found = kernel_distance(a, b, subset_size=150, subsets=20, seed=7)
+    assert found.value == pytest.approx(expected["kernel_inception_distance_mean"], rel=1e-3)
+    assert found.std == pytest.approx(expected["kernel_inception_distance_std"], rel=1e-3)
+    assert float(found) == found.value and found.low < found.value < found.high
+
+
+def test_kernel_by_hand():
+    x, y = torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor([[1.0, 1.0], [2.0, 0.0]])
+    # k(x1, x2) = 1 ; k(y1, y2) = 2³ ; k(x, y) = 1,5³, 2³, 2³, 1.
+    expected = 1 + 8 - 2 * (1.5**3 + 8 + 8 + 1) / 4
+    found = kernel_distance(x, y, subset_size=2, subsets=3)
+    assert found.value == pytest.approx(expected) and found.std == pytest.approx(0)
+    assert math.isnan(found.low) and math.isnan(found.high)
+
+
+def test_kernel_interval_holds_the_true_value():
+    # x ~ N(0, I), y ~ N(μ, I) en dimension 3 : avec m = ‖μ‖², les moments d'ordre 1 à 3 donnent la vraie MMD².
+    m = 3 * 0.3**2
+    truth = m + m**2 / 3 + (m**3 + 6 * m**2 + 15 * m) / 27
+    hits = 0
+    for seed in range(60):
+        x, y = torch.randn(2, 240, 3, generator=torch.Generator().manual_seed(seed))
+        found = kernel_distance(x, y + 0.3, subset_size=60, subsets=30)
+        hits += found.low <= truth <= found.high
+    assert hits >= 52  # 57 attendus ; moins de 52 arrive moins d'une fois sur cent
+
+
+def test_kernel_seed():
+    a, b = cloud(200, 5, 1), cloud(200, 5, 2)
+    assert kernel_distance(a, b, 50, seed=3) == kernel_distance(a, b, 50, seed=3)
+    assert kernel_distance(a, b, 50, seed=3) != kernel_distance(a, b, 50, seed=4)
+    assert kernel_distance(a, b).subset_size == 100
+
+
+def test_precision_recall_equals_torch_fidelity():
+    theirs = pytest.importorskip("torch_fidelity.metric_prc")
+    real, fake = cloud(500, 20, 1), cloud(400, 20, 2, 0.7, 0.05)
+    expected = theirs.prc_features_to_metric(fake, real, prc_neighborhood=3, prc_batch_size=100, verbose=False)
+    found = precision_recall(real, fake)
+    assert 0.1 < found.recall < found.precision
+    assert found.precision == pytest.approx(expected["precision"], rel=1e-3)
+    assert found.recall == pytest.approx(expected["recall"], rel=1e-3)
+
+
+def test_density_coverage_by_brute_force():
+    real, fake, k = cloud(120, 6, 1).double(), cloud(90, 6, 2, 0.8).double(), 5
+    radius = (real[:, None] - real[None]).norm(dim=2).sort(dim=1).values[:, k]
+    inside = (real[:, None] - fake[None]).norm(dim=2) < radius[:, None]
+    found = density_coverage(real, fake, k)
+    assert found.density == pytest.approx(inside.double().sum(0).mean().item() / k)
+    assert found.coverage == pytest.approx(inside.any(1).double().mean().item())
+
+
+def test_neighbours_do_not_depend_on_blocks(monkeypatch):
+    real, fake = cloud(300, 8, 1), cloud(200, 8, 2)
+    whole = precision_recall(real, fake), density_coverage(real, fake)
+    monkeypatch.setattr(metrics, "BLOCK_ROWS", 37)
+    monkeypatch.setattr(metrics, "BLOCK_DISTANCES", 5000)
+    assert (precision_recall(real, fake), density_coverage(real, fake)) == whole
+
+
+def test_neighbours_far_from_the_origin():
+    real, fake = cloud(300, 8, 1).double(), cloud(300, 8, 2).double()
+    assert precision_recall(real + 1e6, fake + 1e6) == precision_recall(real, fake)
+
+
+def test_a_copy_and_a_collapse():
+    real = cloud(300, 8)
+    assert precision_recall(real, real) == (1, 1)
+    density, coverage = density_coverage(real, real)
+    assert density == pytest.approx(1, abs=0.01) and coverage == 1
+    collapsed = real[:1] + 1e-4 * torch.randn(300, 8)
+    assert precision_recall(real, collapsed).precision == 1
+    assert precision_recall(real, collapsed).recall < 0.02
+    assert density_coverage(real, collapsed).coverage < 0.05
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize(
+    "a,b,words",
+    [
+        (torch.zeros(10, 3), torch.zeros(10, 4), "3 dimensions .* en a 4.* même espace"),
+        (torch.zeros(10), torch.zeros(10, 4), r"\(10,\)"),
+        (torch.zeros(10, 0), torch.zeros(10, 0), r"\(10, 0\)"),
+        (torch.zeros(0, 4), torch.zeros(10, 4), "0 échantillon"),
+        (torch.zeros(10, 4), torch.zeros(1, 4), "1 échantillon"),
+        (torch.zeros(10, 4), torch.full((10, 4), math.nan), "divergé"),
+        (torch.full((10, 4), math.inf), torch.zeros(10, 4), "divergé"),
+    ],
+)
+def test_distances_refuse_bad_features(distance, a, b, words):
+    with pytest.raises(ValueError, match=words):
+        distance(a, b)
+
+
+@pytest.mark.parametrize("options", [{"subset_size": 11}, {"subset_size": 1}, {"subsets": 0}])
+def test_kernel_refuses_impossible_subsets(options):
+    with pytest.raises(ValueError, match="subset_size <= 10"):
+        kernel_distance(cloud(10, 4), cloud(12, 4), **options)
+
+
+@pytest.mark.parametrize("k", [0, 10])
+def test_neighbours_refuse_impossible_k(k):
+    with pytest.raises(ValueError, match=f"10 échantillon.*k = {k}"):
+        precision_recall(cloud(10, 4), cloud(12, 4), k)
+
+
+@pytest.mark.parametrize(
+    "mean,covariance,words",
+    [
+        (torch.zeros(3), torch.eye(2), "même D"),
+        (torch.zeros(2), torch.eye(3), r"\(3, 3\)"),
+        (torch.zeros(2), -torch.eye(2), "symétrique positive"),
+        (torch.zeros(2), torch.tensor([[1.0, 0.5], [0.0, 1.0]]), "symétrique positive"),
+        (torch.zeros(2), torch.full((2, 2), math.nan), "divergé"),
+        (torch.full((2,), math.nan), torch.eye(2), "divergé"),
+    ],
+)
+def test_moments_that_are_not_moments(mean, covariance, words):
+    with pytest.raises(ValueError, match=words):
+        frechet_from_moments(torch.zeros(2), torch.eye(2), mean, covariance)

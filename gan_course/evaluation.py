@@ -1,0 +1,239 @@
+"""Mesurer un générateur : des nombres qui portent leur espace, leur n, leur référence et leur graine.
+
+Un « FID » sans ces quatre-là ne veut rien dire : WGAN-GP sur CIFAR-10 « vaut » 17 ou 54 selon le dépôt. Deux
+évaluations ne se comparent donc que si leur protocole est le même ; sinon `check_comparable` refuse.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gan_course.data.images import ImageSet, check_positive
+from gan_course.features import Features, as_uint8, load_features
+from gan_course.metrics import density_coverage, frechet_distance, kernel_distance, precision_recall
+
+PROTOCOL = {  # champ : comment le nommer
+    "space": "espaces",
+    "n": "nombres d'images",
+    "fingerprint": "références",
+    "resizer": "redimensionnements",
+}
+
+
+class IncomparableError(ValueError):
+    """Deux évaluations n'ont pas été faites de la même façon."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Les caractéristiques de n vraies images, calculées une fois : à donner à `evaluate` à la place du jeu.
+
+    `values` : float32 (n, D) ; `labels` : étiquettes int64 (N,) du jeu entier, ou None.
+    """
+
+    values: Tensor
+    labels: Tensor | None
+    features: Features
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...] | None
+    description: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Les distances d'un générateur à des images, et tout ce qu'il faut pour les refaire.
+
+    fid                   distance de Fréchet dans `space` ; le FID des articles si cet espace est Inception
+    kid, kid_std          distance à noyau, et écart-type d'un de ses sous-ensembles
+    kid_interval          intervalle de confiance à 95 % de kid
+    precision, recall     k = 3 ;  density, coverage  k = 5
+    space, dim, resizer   l'espace : nom, dimension, redimensionnement
+    n                     nombre de vraies images, et d'images générées
+    reference             ce qu'étaient les vraies images, en mots ;  fingerprint  leur empreinte
+    seed                  graine des images tirées, des z et des étiquettes
+
+    `a < b` dit que a est plus près des images que b, en Fréchet ; IncomparableError si leurs protocoles diffèrent.
+    """
+
+    fid: float
+    kid: float
+    kid_std: float
+    kid_interval: tuple[float, float]
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+    space: str
+    dim: int
+    resizer: str
+    n: int
+    reference: str
+    fingerprint: str
+    seed: int
+
+    @property
+    def biased(self) -> bool:
+        """Vrai si n <= dim : la covariance n'est pas de plein rang et `fid` est fortement biaisé."""
+        return self.n <= self.dim
+
+    def __lt__(self, other: "Evaluation") -> bool:
+        if not isinstance(other, Evaluation):
+            return NotImplemented
+        check_comparable(self, other)
+        return self.fid < other.fid
+
+    def __str__(self) -> str:
+        warning = f" ; n <= {self.dim} dimensions, Fréchet biaisée" if self.biased else ""
+        text = (
+            f"Fréchet {self.fid:.4g} · noyau {self.kid:.3g} ± {self.kid_std:.2g} · précision {self.precision:.2f} · "
+            f"rappel {self.recall:.2f} · densité {self.density:.2f} · couverture {self.coverage:.2f}"
+        )
+        return text.replace(".", ",") + (
+            f"\nespace {self.space} ({self.resizer}) · n = {self.n}{warning} · "
+            f"référence : {self.reference}, empreinte {self.fingerprint} · graine {self.seed}"
+        )
+
+
+def check_comparable(*evaluations: Evaluation) -> None:
+    """Lève IncomparableError, en disant en quoi, si ces évaluations n'ont pas toutes le même protocole.
+
+    Le protocole : espace, nombre d'images, référence et redimensionnement. Les graines peuvent différer.
+    """
+    for field, words in PROTOCOL.items():
+        values = list(dict.fromkeys(str(getattr(evaluation, field)) for evaluation in evaluations))
+        if len(values) > 1:
+            raise IncomparableError(
+                f"Ces évaluations n'ont pas les mêmes {words} : {' et '.join(values)}. Leurs nombres ne se comparent "
+                "pas : refaites-les par evaluate() avec les mêmes réglages."
+            )
+
+
+def make_reference(
+    images: ImageSet, features: Features | str, n: int | None = None, seed: int = 0, description: str = ""
+) -> Reference:
+    """Calcule les caractéristiques de n images du jeu, tirées au hasard sans remise.
+
+    images       le jeu de référence ; n par défaut : 10 000, ou tout le jeu s'il est plus petit
+    features     un espace de gan_course.features, ou le nom d'un espace du cours ("digits"…)
+    description  ce que sont ces images (« mnist, test ») : le jeu ne le sait pas
+
+    Lève TypeError si ce n'est pas un ImageSet, ValueError si n dépasse le jeu.
+    """
+    if not isinstance(images, ImageSet):
+        raise TypeError(
+            f"Il faut un ImageSet ; reçu : {type(images).__name__}. Pour des points du plan : metrics.mode_coverage."
+        )
+    n = check_positive("n", min(10_000, len(images)) if n is None else n)
+    if n > len(images):
+        raise ValueError(f"n={n} dépasse le jeu, qui a {len(images)} images : réduisez n, ou prenez plus d'images.")
+    features = load_features(features) if isinstance(features, str) else features
+    # Au hasard : les premières images d'un dossier sont souvent toutes de la même classe.
+    chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:n]
+    batches = chosen.to(images.images.device).split(features.batch_size)
+    values = torch.cat([features(images.images[batch]) for batch in batches])
+    description = description or f"{len(images)} images {' × '.join(map(str, images.image_shape))}"
+    return Reference(
+        values, images.labels, features, images.image_shape, images.class_names, description, images.fingerprint()
+    )
+
+
+def evaluate(
+    generator: nn.Module,
+    images: ImageSet | Reference,
+    features: Features | str | None = None,
+    n: int | None = None,
+    seed: int = 0,
+    description: str = "",
+) -> Evaluation:
+    """Calcule les distances entre n images de `generator` et n images du jeu, dans l'espace `features`.
+
+    generator  G(z) ou G(z, y) → (B, C, H, W) dans [-1, 1] ; mis en mode évaluation, puis remis comme il était.
+               Conditionnel, il reçoit des étiquettes tirées dans la loi du jeu
+    images     le jeu, ou sa `Reference` si on l'évalue plusieurs fois : features et n sont alors les siens
+    features, n, seed, description  voir make_reference ; `seed` est aussi la graine de z et des étiquettes
+
+    Avertit si n <= D. Lève TypeError ou ValueError si générateur, jeu et espace ne vont pas ensemble, si n est
+    trop petit (6 au moins) ou si une image générée n'est pas finie.
+    """
+    if isinstance(images, Reference):
+        reference = images
+        if features not in (None, reference.features) or n not in (None, len(reference.values)):
+            raise ValueError("Une Reference a déjà son espace et son n : ne donnez ni features ni n avec elle.")
+    elif features is None:
+        raise ValueError('Dites dans quel espace mesurer : features="digits", features.pixels(8)…')
+    else:
+        reference = make_reference(images, features, n, seed, description)
+    real = reference.values
+    fake = generated_features(generator, reference, len(real), seed)
+    kernel = kernel_distance(real, fake, seed=seed)
+    return Evaluation(
+        frechet_distance(real, fake),
+        kernel.value,
+        kernel.std,
+        (kernel.low, kernel.high),
+        *precision_recall(real, fake),
+        *density_coverage(real, fake),
+        space=reference.features.name,
+        dim=reference.features.dim,
+        resizer=reference.features.resizer,
+        n=len(real),
+        reference=reference.description,
+        fingerprint=reference.fingerprint,
+        seed=seed,
+    )
+
+
+@torch.no_grad()
+def generated_features(generator: nn.Module, reference: Reference, n: int, seed: int = 0) -> Tensor:
+    """Calcule les caractéristiques float32 (n, D) de n images neuves du générateur ; voir `evaluate`."""
+    if not hasattr(generator, "latent_dim"):
+        raise ValueError("Le générateur n'a pas d'attribut latent_dim : ajoutez self.latent_dim = … à son __init__.")
+    draw = torch.Generator().manual_seed(seed)
+    # Tirés d'un coup et sur le processeur : les mêmes sur toutes les machines, quelle que soit la taille des lots.
+    latents = torch.randn(n, generator.latent_dim, generator=draw)
+    labels = _drawn_labels(generator, reference, n, draw)
+    device = next((parameter.device for parameter in generator.parameters()), torch.device("cpu"))
+    parts, size = [], reference.features.batch_size
+    with evaluation_mode(generator):
+        for start in range(0, n, size):
+            z = latents[start : start + size].to(device)
+            images = generator(z) if labels is None else generator(z, labels[start : start + size].to(device))
+            if tuple(images.shape) != (len(z), *reference.image_shape):
+                raise ValueError(
+                    f"Le générateur a rendu {tuple(images.shape)} pour {len(z)} z ; les images de référence sont de "
+                    f"forme {reference.image_shape}. Rechargez-les à cette taille (size=…)."
+                )
+            parts.append(reference.features(as_uint8(images)))
+    return torch.cat(parts)
+
+
+def _drawn_labels(generator: nn.Module, reference: Reference, n: int, draw: torch.Generator) -> Tensor | None:
+    """n étiquettes tirées avec remise parmi celles du jeu ; None pour un générateur sans classes."""
+    classes = getattr(generator, "num_classes", 0)
+    if not classes:
+        return None
+    if reference.labels is None:
+        raise ValueError(f"Le générateur connaît {classes} classes mais le jeu n'a pas d'étiquettes.")
+    found = len(reference.class_names) if reference.class_names else int(reference.labels.max()) + 1
+    if found > classes or (reference.class_names and found != classes):
+        raise ValueError(
+            f"Le générateur connaît {classes} classes et le jeu en a {found} : prenez le jeu de son entraînement "
+            "(select() renumérote les classes)."
+        )
+    return reference.labels.cpu()[torch.randint(len(reference.labels), (n,), generator=draw)]
+
+
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Met `module` en mode évaluation le temps du bloc, puis remet chaque couche dans le mode qu'elle avait."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training

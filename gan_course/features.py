@@ -1,0 +1,230 @@
+"""Extracteurs de caractéristiques : l'espace dans lequel une distance entre images se mesure.
+
+Une distance n'a de sens qu'avec son espace : chaque extracteur porte un nom, qui change avec ses poids, et dit
+comment il redimensionne.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from gan_course.data.images import ImageSet, check_positive
+from gan_course.data.sources import data_root
+from gan_course.device import best_device
+from gan_course.weight_files import check_sha256, fetch, read_safetensors, write_safetensors
+
+WEIGHTS = Path(__file__).parent / "weights"
+SPACES = ("digits", "objects", "faces")
+INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
+INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION_FILE}"
+INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Un espace de caractéristiques : `features(images)` → float32 (N, dim), sur le processeur.
+
+    name        nom de l'espace, propre à ces poids : deux nombres ne se comparent que s'il est le même
+    dim         D, nombre de caractéristiques par image
+    resizer     comment les images sont mises à la taille du réseau, en mots
+    network     fonction : images uint8 (B, C, H, W) → (B, dim)
+    device      où `network` calcule
+    batch_size  images traitées à la fois
+    """
+
+    name: str
+    dim: int
+    resizer: str
+    network: Callable[[Tensor], Tensor]
+    device: torch.device = torch.device("cpu")
+    batch_size: int = 256
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor | ImageSet) -> Tensor:
+        """Calcule les caractéristiques float32 (N, dim) d'images uint8, ou réelles dans [-1, 1], (N, C, H, W).
+
+        Lève TypeError ou ValueError si `images` n'est pas un lot d'images, ou ne convient pas à cet espace.
+        """
+        images = images.images if isinstance(images, ImageSet) else images
+        parts = []
+        for batch in as_uint8(images).split(self.batch_size):
+            part = self.network(batch.to(self.device))
+            if part.shape != (len(batch), self.dim):
+                raise ValueError(
+                    f"L'extracteur « {self.name} » a rendu {tuple(part.shape)} ; il faut ({len(batch)}, {self.dim})."
+                )
+            parts.append(part.float().cpu())
+        return torch.cat(parts)
+
+
+def as_uint8(images: Tensor) -> Tensor:
+    """Rend des images (N, C, H, W) en uint8 ; réelles, elles doivent être dans [-1, 1] et sont arrondies.
+
+    L'arrondi est celui d'un fichier d'image : sans lui, le 8 bits des vraies images suffirait à les reconnaître.
+    Lève TypeError ou ValueError si ce n'est pas un lot d'images, ou s'il n'est pas à cette échelle.
+    """
+    if not isinstance(images, Tensor) or not (images.dtype == torch.uint8 or images.is_floating_point()):
+        received = images.dtype if isinstance(images, Tensor) else type(images).__name__
+        raise TypeError(f"Il faut des images uint8, ou réelles dans [-1, 1] ; reçu : {received}.")
+    if images.dim() != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
+        raise ValueError(f"Images de forme {tuple(images.shape)} ; il faut (N, C, H, W), N >= 1 et C = 1 ou 3.")
+    if images.dtype == torch.uint8:
+        return images
+    low, high = (bound.item() for bound in images.aminmax())  # NaN s'il y a un NaN
+    if not -1.01 <= low <= high <= 1.01:
+        raise ValueError(
+            f"Images réelles de {low:.3g} à {high:.3g} ; il les faut dans [-1, 1]. Un NaN vient d'un entraînement "
+            "qui a divergé ; une autre échelle, d'un générateur sans tanh."
+        )
+    return images.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def _resized(images: Tensor, size: int) -> Tensor:
+    """uint8 (B, C, H, W) → float32 (B, C, size, size) dans [-1, 1] ; le filtre moyenne ce qu'il réduit."""
+    x = images.float().div(127.5).sub(1)
+    if x.shape[-2:] == (size, size):
+        return x
+    # Sans filtre, réduire replie les détails : l'erreur qui fausse le plus les FID (Parmar et al., 2022).
+    return interpolate(x, (size, size), mode="bilinear", antialias=True, align_corners=False)
+
+
+def _check_channels(images: Tensor, channels: int, name: str) -> None:
+    if images.shape[1] != channels:
+        raise ValueError(
+            f"L'espace « {name} » attend des images à {channels} canal(aux) ; reçu : {images.shape[1]}. Prenez un "
+            "espace fait pour ces images."
+        )
+
+
+def pixels(size: int = 8, channels: int = 3) -> Features:
+    """Donne l'espace le plus simple : les pixels eux-mêmes, réduits à size × size ; dim = channels · size².
+
+    Un repère honnête, sans poids : il voit les couleurs et la mise en page, pas les objets. Lève TypeError ou
+    ValueError si `size` n'est pas un entier au moins 1 ou si `channels` n'est ni 1 ni 3.
+    """
+    size = check_positive("size", size)
+    if channels not in (1, 3):
+        raise ValueError(f"channels vaut 3 (couleurs) ou 1 (gris) ; reçu : {channels!r}.")
+    name = f"pixels-{channels}x{size}x{size}"
+
+    def network(images: Tensor) -> Tensor:
+        _check_channels(images, channels, name)
+        return _resized(images, size).flatten(1)
+
+    return Features(name, channels * size * size, f"bilinéaire avec filtre, {size} px", network)
+
+
+def inception(path: str | Path | None = None, device: str | torch.device | None = None) -> Features:
+    """Donne l'espace du FID des articles : la couche de 2 048 nombres d'Inception v3, par torch-fidelity.
+
+    path    le fichier de poids de torch-fidelity ; None : cherché une fois (96 Mo), gardé avec les données
+    device  None prend le meilleur appareil
+
+    Les images grises sont répétées sur trois canaux. Il faut plus de 2 048 images pour une covariance de plein
+    rang ; les articles en prennent 10 000 ou 50 000. Sources : Szegedy et al., 2016 ; Heusel et al., 2017.
+
+    Lève ImportError sans torch-fidelity, FileNotFoundError ou ValueError si `path` n'est pas ce fichier,
+    ConnectionError si le réseau manque.
+    """
+    try:
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    except ImportError as error:
+        raise ImportError(
+            "Le réseau Inception vient de torch-fidelity, qui n'est pas installé : pip install torch-fidelity. "
+            'Sans lui : features.pixels(8), ou features.load_features("digits").'
+        ) from error
+    if path is None:
+        path = fetch(INCEPTION_URL, data_root() / "weights" / INCEPTION_FILE, INCEPTION_SHA256)
+    elif not Path(path).is_file():
+        raise FileNotFoundError(f"« {path} » n'existe pas. Prenez le fichier de {INCEPTION_URL}, ou path=None.")
+    else:
+        check_sha256(Path(path), INCEPTION_SHA256, str(path))
+    device = best_device() if device is None else torch.device(device)
+    model = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path))
+    model = model.to(device).eval()
+    name, resizer = f"inception-v3-2048-{INCEPTION_SHA256[:8]}", "bilinéaire de TensorFlow 1, 299 px (torch-fidelity)"
+    return Features(name, 2048, resizer, lambda x: model(x.expand(-1, 3, -1, -1))[0], device, batch_size=32)
+
+
+class FeatureNetwork(nn.Module):
+    """Petit classifieur du cours : `embed(x)` (B, dim) est l'espace, `forward(x)` (B, num_classes) les logits.
+
+    x : (B, C, H, H) dans [-1, 1], de forme image_shape. `width` : cartes de la première couche ; trois étages à pas 2.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], num_classes: int, dim: int = 64, width: int = 32) -> None:
+        super().__init__()
+        self.config = dict(image_shape=list(image_shape), num_classes=num_classes, dim=dim, width=width)
+        layers, inputs = [], image_shape[0]
+        for outputs, stride in ((width, 1), (2 * width, 2), (4 * width, 2), (4 * width, 2)):
+            layers += [nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2)]
+            inputs = outputs
+        # 2 × 2 cases, et non une seule moyenne : savoir où est chaque trait distingue un 6 d'un 9.
+        self.body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * inputs, dim))
+        self.head = nn.Sequential(nn.LeakyReLU(0.2), nn.Linear(dim, num_classes))
+
+    def embed(self, x: Tensor) -> Tensor:
+        return self.body(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x))
+
+
+def save_features(network: FeatureNetwork, name: str, card: Mapping[str, Any], folder: Path = WEIGHTS) -> Path:
+    """Écrit « features-NOM.safetensors » (en float16) et sa carte « features-NOM.json », et rend le premier chemin.
+
+    `card` dit d'où vient le réseau : data, command, accuracy… ; la forme du réseau et le SHA-256 s'y ajoutent.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"features-{name}.safetensors"
+    state = {key: value.half() if value.is_floating_point() else value for key, value in network.state_dict().items()}
+    digest = write_safetensors(path, state)
+    text = json.dumps({"name": name, **card, "network": network.config, "sha256": digest}, ensure_ascii=False, indent=2)
+    path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
+    return path
+
+
+def load_features(name: str, folder: str | Path = WEIGHTS, device: str | torch.device | None = None) -> Features:
+    """Donne l'espace d'un petit réseau du cours, sans réseau internet : "digits", "objects" ou "faces".
+
+    Le nom de l'espace porte le début du SHA-256 des poids : réentraîner le réseau en fait un autre espace.
+    `features-NOM.json`, à côté des poids, dit sur quoi et comment il a été entraîné.
+
+    Lève ValueError (nom inconnu, poids ou carte abîmés), FileNotFoundError (poids absents de cette version).
+    """
+    if name not in SPACES:
+        raise ValueError(f"Espace inconnu : {name!r}. Choisissez {', '.join(SPACES)}, ou bien pixels(), inception().")
+    path = Path(folder) / f"features-{name}.safetensors"
+    card_path = path.with_suffix(".json")
+    for file in (path, card_path):
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"Les poids de l'espace « {name} » ne sont pas là (« {file} » manque). Mettez le cours à jour, "
+                "ou prenez features.pixels(8)."
+            )
+    try:
+        card = json.loads(card_path.read_text(encoding="utf-8"))
+        check_sha256(path, card["sha256"], str(path))
+        network = FeatureNetwork(**card["network"])
+        network.load_state_dict(read_safetensors(path))
+    except (KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"La carte « {card_path} » ne décrit pas ces poids ({type(error).__name__} : {error}). Réinstallez le "
+            "cours."
+        ) from error
+    device = best_device() if device is None else torch.device(device)
+    network = network.to(device).eval().requires_grad_(False)
+    channels, size = network.config["image_shape"][:2]
+    space = f"{name}-{card['sha256'][:8]}"
+
+    def embed(images: Tensor) -> Tensor:
+        _check_channels(images, channels, space)
+        return network.embed(_resized(images, size))
+
+    return Features(space, network.config["dim"], f"bilinéaire avec filtre, {size} px", embed, device)

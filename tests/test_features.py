@@ -1,0 +1,378 @@
+"""Espaces de caractéristiques, fichiers de poids et évaluations ; le réseau Inception lui-même est absent d'ici."""
+
+import dataclasses
+import hashlib
+import http.server
+import json
+import sys
+import threading
+
+import pytest
+import torch
+from torch import nn
+
+from gan_course import features, weight_files
+from gan_course.data import ImageSet
+from gan_course.evaluation import IncomparableError, check_comparable, evaluate, make_reference
+from gan_course.features import (
+    FeatureNetwork,
+    Features,
+    as_uint8,
+    inception,
+    load_features,
+    pixels,
+    save_features,
+)
+
+SPACE = pixels(4, channels=1)
+
+
+def image_set(count: int = 200, classes: int = 4) -> ImageSet:
+    """Images grises 8 × 8, d'autant plus claires que leur classe est grande ; la classe 0 est quatre fois plus rare."""
+    draw = torch.Generator().manual_seed(0)
+    labels = torch.randint(3, 4 * classes, (count,), generator=draw) // 4
+    noise = torch.randint(0, 40, (count, 1, 8, 8), generator=draw)
+    return ImageSet((noise + 50 * labels[:, None, None, None]).to(torch.uint8), labels)
+
+
+class Painter(nn.Module):
+    """G(z, y) qui rend le gris de la classe y, et note ce qu'on lui demande."""
+
+    latent_dim = 3
+
+    def __init__(self, num_classes: int = 0):
+        super().__init__()
+        self.num_classes, self.asked, self.modes = num_classes, [], []
+        self.norm = nn.BatchNorm1d(3)
+
+    def forward(self, z, y=None):
+        self.modes.append(self.training)
+        self.asked.append(y)
+        level = torch.full((len(z),), 1) if y is None else y
+        return ((20 + 50 * level[:, None, None, None] + 10 * z[:, :1, None, None]) / 127.5 - 1).expand(-1, 1, 8, 8)
+
+
+@pytest.fixture
+def weights(tmp_path):
+    torch.manual_seed(0)
+    network = FeatureNetwork((1, 28, 28), 10, dim=16, width=4).eval()
+    save_features(network, "digits", {"data": "essai", "command": "aucune", "accuracy": 0.5}, tmp_path)
+    return network, tmp_path
+
+
+# --- images et pixels ---
+
+
+def test_uint8_and_real_images_are_the_same_images():
+    images = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    assert torch.equal(as_uint8(images / 127.5 - 1), images)
+    assert torch.equal(SPACE(images), SPACE(images / 127.5 - 1))
+
+
+@pytest.mark.parametrize(
+    "images,error,words",
+    [
+        (torch.zeros(2, 1, 8, 8, dtype=torch.int64), TypeError, "int64"),
+        (None, TypeError, "NoneType"),
+        (torch.zeros(1, 8, 8), ValueError, r"\(1, 8, 8\)"),
+        (torch.zeros(0, 1, 8, 8), ValueError, "N >= 1"),
+        (torch.zeros(2, 4, 8, 8), ValueError, "C = 1 ou 3"),
+        (torch.full((2, 1, 8, 8), 255.0), ValueError, "de 255 à 255"),
+        (torch.full((2, 1, 8, 8), float("nan")), ValueError, "divergé"),
+        (torch.zeros(2, 3, 8, 8), ValueError, "1 canal.* reçu.*3"),
+    ],
+)
+def test_bad_images(images, error, words):
+    with pytest.raises(error, match=words):
+        SPACE(images)
+
+
+def test_pixels_average_what_they_shrink():
+    board = torch.zeros(1, 1, 64, 64, dtype=torch.uint8)
+    board[..., ::2, ::2] = board[..., 1::2, 1::2] = 255
+    assert SPACE(board).abs().max() < 0.02  # un damier vu de loin est gris, jamais un moiré
+    same = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
+    assert torch.equal(pixels(8)(same), (same / 127.5 - 1).flatten(1))
+    assert (pixels(8).dim, pixels(8).name, SPACE.name) == (192, "pixels-3x8x8", "pixels-1x4x4")
+
+
+def test_batches_do_not_change_features():
+    images = image_set(10)
+    assert torch.equal(dataclasses.replace(SPACE, batch_size=3)(images), SPACE(images))
+
+
+@pytest.mark.parametrize("arguments,error", [((0,), ValueError), ((8.0,), TypeError), ((8, 2), ValueError)])
+def test_pixels_refuse_bad_settings(arguments, error):
+    with pytest.raises(error):
+        pixels(*arguments)
+
+
+def test_an_extractor_must_keep_its_promise():
+    with pytest.raises(ValueError, match=r"« faux » a rendu \(2, 1, 8, 8\)"):
+        Features("faux", 5, "aucun", lambda images: images)(image_set(2))
+
+
+# --- réseaux du cours ---
+
+
+def test_course_network_is_read_back(weights):
+    network, folder = weights
+    images = torch.randint(0, 256, (5, 1, 28, 28), dtype=torch.uint8)
+    space = load_features("digits", folder, device="cpu")
+    digest = hashlib.sha256((folder / "features-digits.safetensors").read_bytes()).hexdigest()
+    assert space.name == f"digits-{digest[:8]}" and space.dim == 16
+    expected = network.embed(images / 127.5 - 1).detach()
+    torch.testing.assert_close(space(images), expected, atol=2e-3, rtol=2e-3)  # les poids sont gardés en float16
+    assert space(torch.zeros(2, 1, 64, 64)).shape == (2, 16)
+    assert network(images / 127.5 - 1).shape == (5, 10)
+    assert json.loads((folder / "features-digits.json").read_text(encoding="utf-8"))["data"] == "essai"
+    with pytest.raises(ValueError, match="digits-"):
+        space(torch.zeros(2, 3, 28, 28))
+
+
+def test_course_network_not_there_yet(tmp_path):
+    with pytest.raises(FileNotFoundError, match="« faces » ne sont pas là"):
+        load_features("faces", tmp_path)
+    with pytest.raises(ValueError, match="Espace inconnu.*digits, objects, faces"):
+        load_features("chats", tmp_path)
+
+
+def test_course_network_altered(weights):
+    _, folder = weights
+    path = folder / "features-digits.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="SHA-256"):
+        load_features("digits", folder)
+
+
+@pytest.mark.parametrize("change", [{"network": {"dim": 3}}, {"sha256": None}, {"network": None}])
+def test_course_card_altered(weights, change):
+    path = weights[1] / "features-digits.json"
+    card = json.loads(path.read_text(encoding="utf-8")) | change
+    card = {key: value for key, value in card.items() if value is not None}
+    path.write_text(json.dumps(card), encoding="utf-8")
+    with pytest.raises(ValueError, match="carte"):
+        load_features("digits", weights[1])
+    path.write_text("{", encoding="utf-8")
+    with pytest.raises(ValueError, match="carte"):
+        load_features("digits", weights[1])
+
+
+# --- fichiers de poids ---
+
+
+def test_safetensors_are_those_of_the_library(tmp_path):
+    library = pytest.importorskip("safetensors.torch")
+    kinds = (torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.uint8, torch.bool)
+    tensors = {f"t.{kind}": torch.arange(6).view(2, 3).to(kind) for kind in kinds} | {"seul": torch.tensor(3.0)}
+    weight_files.write_safetensors(tmp_path / "a", tensors)
+    library.save_file(tensors, tmp_path / "b", metadata={"format": "pt"})
+    for found in (library.load_file(tmp_path / "a"), weight_files.read_safetensors(tmp_path / "b")):
+        assert found.keys() == tensors.keys()
+        assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+        assert all(found[name].dtype == tensors[name].dtype for name in tensors)
+
+
+def test_safetensors_cut_short(tmp_path):
+    path = tmp_path / "poids"
+    weight_files.write_safetensors(path, {"a": torch.zeros(4), "b": torch.ones(3)})
+    content = path.read_bytes()
+    for end in (0, 5, 20, len(content) - 1):
+        path.write_bytes(content[:end])
+        with pytest.raises(ValueError, match="safetensors entier"):
+            weight_files.read_safetensors(path)
+    with pytest.raises(ValueError, match="complex64"):
+        weight_files.write_safetensors(path, {"a": torch.zeros(2, dtype=torch.complex64)})
+
+
+@pytest.fixture
+def server():
+    """Un serveur local ; rend son adresse et la liste des chemins demandés."""
+    asked = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(404 if self.path == "/absent" else 200)
+            self.send_header("Content-Length", str(2000 if self.path == "/coupe" else 1000))
+            self.end_headers()
+            self.wfile.write(b"x" * 1000)
+
+        def log_message(self, *_):
+            pass
+
+    served = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=served.serve_forever, args=(0.02,), daemon=True).start()
+    yield f"http://127.0.0.1:{served.server_port}", asked
+    served.shutdown()
+    served.server_close()
+
+
+def test_fetch_once(server, tmp_path):
+    address, asked = server
+    expected, path = hashlib.sha256(b"x" * 1000).hexdigest(), tmp_path / "neuf" / "poids"
+    assert weight_files.fetch(f"{address}/poids", path, expected).read_bytes() == b"x" * 1000
+    weight_files.fetch(f"{address}/poids", path, expected)
+    assert asked == ["/poids"]
+    path.write_bytes(b"coupe")
+    weight_files.fetch(f"{address}/poids", path, expected)
+    assert asked == ["/poids", "/poids"] and path.stat().st_size == 1000
+
+
+@pytest.mark.parametrize(
+    "name,digest,error,words",
+    [
+        ("poids", "0" * 64, ValueError, "SHA-256 .*000000000000"),
+        ("coupe", "0" * 64, ValueError, "incomplet"),
+        ("absent", "0" * 64, ConnectionError, "404.*posez-le ici"),
+    ],
+)
+def test_fetch_leaves_nothing_behind_a_failure(server, tmp_path, name, digest, error, words):
+    with pytest.raises(error, match=words):
+        weight_files.fetch(f"{server[0]}/{name}", tmp_path / "poids", digest)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fetch_without_network(tmp_path):
+    with pytest.raises(ConnectionError, match="Vérifiez le réseau"):
+        weight_files.fetch("http://127.0.0.1:9/poids", tmp_path / "poids", "0" * 64)
+
+
+# --- Inception ---
+
+
+def test_inception_without_torch_fidelity(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch_fidelity", None)
+    monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", None)
+    with pytest.raises(ImportError, match="pip install torch-fidelity"):
+        inception()
+
+
+def test_inception_refuses_other_weights(tmp_path, monkeypatch, server):
+    pytest.importorskip("torch_fidelity")
+    with pytest.raises(FileNotFoundError, match="n'existe pas"):
+        inception(tmp_path / "absent.pth")
+    (tmp_path / "autre.pth").write_bytes(b"autre")
+    with pytest.raises(ValueError, match="SHA-256"):
+        inception(tmp_path / "autre.pth")
+    monkeypatch.setenv("GAN_COURSE_DATA", str(tmp_path))
+    monkeypatch.setattr(features, "INCEPTION_URL", f"{server[0]}/poids")
+    with pytest.raises(ValueError, match="SHA-256"):
+        inception()
+    assert list((tmp_path / "weights").iterdir()) == []
+
+
+def test_inception_wiring(tmp_path, monkeypatch):
+    """Le vrai réseau de torch-fidelity, aux poids tirés au hasard : ce qui l'entoure est juste."""
+    theirs = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
+    with monkeypatch.context() as patch:
+        patch.setattr(theirs.FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
+        patch.setattr(theirs, "load_state_dict_from_url", lambda *_, **__: {})
+        patch.setattr(nn.init, "trunc_normal_", lambda tensor, *_, **__: tensor)
+        model = theirs.FeatureExtractorInceptionV3("essai", ["2048"])
+    path = tmp_path / "poids.pth"
+    torch.save(model.state_dict(), path)
+    monkeypatch.setattr(features, "INCEPTION_SHA256", weight_files.sha256(path))
+    space = inception(path, device="cpu")
+    images = torch.randint(0, 256, (1, 1, 16, 16), dtype=torch.uint8)
+    torch.testing.assert_close(space(images), model(images.expand(-1, 3, -1, -1))[0])
+    assert space.dim == 2048 and space.name.startswith("inception-v3-2048-") and "299" in space.resizer
+
+
+# --- évaluation ---
+
+
+def test_a_conditional_generator_gets_the_labels_of_the_data():
+    images, generator = image_set(), Painter(num_classes=4)
+    found = evaluate(generator, images, SPACE, n=200, description="essai, train")
+    drawn = torch.cat(generator.asked).bincount(minlength=4) / 200
+    torch.testing.assert_close(drawn, images.labels.bincount(minlength=4) / 200, atol=0.1, rtol=0)
+    assert drawn[0] < drawn[1:].min()
+    assert (found.space, found.n, found.seed, found.dim) == (SPACE.name, 200, 0, 16)
+    assert found.reference == "essai, train" and found.fingerprint == images.fingerprint()
+    assert found.kid_interval[0] < found.kid < found.kid_interval[1] and not found.biased
+    text = str(found)
+    for words in (SPACE.name, "n = 200", "essai, train", found.fingerprint, "graine 0", "±"):
+        assert words in text
+
+
+def test_the_generator_comes_back_as_it_was():
+    generator = Painter().train()
+    generator.norm.eval()
+    before = torch.get_rng_state()
+    evaluate(generator, image_set(), SPACE, n=50)
+    assert not any(generator.modes) and generator.training and not generator.norm.training
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_same_seed_same_numbers_whatever_the_batches():
+    images, generator = image_set(), Painter(4)
+    first = evaluate(generator, images, SPACE, n=100, seed=3)
+    assert evaluate(generator, images, dataclasses.replace(SPACE, batch_size=7), n=100, seed=3) == first
+    assert evaluate(generator, images, SPACE, n=100, seed=4) != first
+    assert evaluate(generator, make_reference(images, SPACE, 100, 3), seed=3) == first
+
+
+def test_better_generators_compare_lower():
+    images = image_set()
+    good, bad = evaluate(Painter(4), images, SPACE, n=150), evaluate(Painter(), images, SPACE, n=150)
+    assert good < bad and bad > good and good.coverage > bad.coverage
+    check_comparable(good, evaluate(Painter(4), images, SPACE, n=150, seed=9))
+
+
+@pytest.mark.parametrize(
+    "images,space,n,words",
+    [
+        (image_set(), pixels(3, 1), 100, "espaces.*pixels-1x4x4 et pixels-1x3x3"),
+        (image_set(), SPACE, 90, "nombres d'images.*100 et 90"),
+        (image_set(199), SPACE, 100, "références"),
+        (image_set(), dataclasses.replace(SPACE, resizer="sans filtre"), 100, "redimensionnements.*sans filtre"),
+    ],
+)
+def test_other_protocols_are_not_compared(images, space, n, words):
+    a, b = evaluate(Painter(), image_set(), SPACE, n=100), evaluate(Painter(), images, space, n=n)
+    with pytest.raises(IncomparableError, match=words):
+        a < b  # noqa: B015
+    with pytest.raises(IncomparableError, match=words):
+        check_comparable(a, a, b)
+
+
+def test_evaluation_says_when_it_is_biased():
+    with pytest.warns(UserWarning, match="plein rang"):
+        found = evaluate(Painter(), image_set(), SPACE, n=16)
+    assert found.biased and "biaisée" in str(found)
+
+
+UNLABELLED = ImageSet(image_set().images)
+NAMED = ImageSet(image_set().images, image_set().labels, list("abcd"))
+
+
+@pytest.mark.parametrize(
+    "generator,images,options,error,words",
+    [
+        (Painter(), image_set(), {}, ValueError, "Dites dans quel espace"),
+        (Painter(), image_set(), {"features": SPACE, "n": 201}, ValueError, "n=201 dépasse"),
+        (Painter(), image_set(), {"features": SPACE, "n": 0}, ValueError, "au moins 1"),
+        (Painter(), image_set(), {"features": SPACE, "n": 1}, ValueError, "1 échantillon"),
+        (Painter(), torch.zeros(9, 2), {"features": SPACE}, TypeError, "ImageSet"),
+        (nn.Identity(), image_set(), {"features": SPACE}, ValueError, "latent_dim"),
+        (Painter(4), UNLABELLED, {"features": SPACE}, ValueError, "pas d'étiquettes"),
+        (Painter(3), image_set(), {"features": SPACE}, ValueError, "3 classes et le jeu en a 4"),
+        (Painter(5), NAMED, {"features": SPACE}, ValueError, "5 classes et le jeu en a 4"),
+        (Painter(), make_reference(image_set(), SPACE, 50), {"n": 60}, ValueError, "déjà son espace"),
+        (Painter(), make_reference(image_set(), SPACE, 50), {"features": pixels(2, 1)}, ValueError, "déjà son espace"),
+        (Painter(), ImageSet(torch.zeros(9, 1, 9, 9, dtype=torch.uint8)), {"features": SPACE}, ValueError, "taille"),
+    ],
+)
+def test_bad_evaluations(generator, images, options, error, words):
+    with pytest.raises(error, match=words):
+        evaluate(generator, images, **options)
+
+
+def test_a_diverged_generator_is_not_measured():
+    generator = Painter()
+    generator.forward = lambda z: torch.full((len(z), 1, 8, 8), float("nan"))
+    with pytest.raises(ValueError, match="divergé"):
+        evaluate(generator, image_set(), SPACE, n=20)

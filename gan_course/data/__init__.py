@@ -2,7 +2,10 @@
 
 images.py    ImageSet et PointSet : un tenseur uint8, des lots fonction pure de (seed, step)
 sources.py   load_images : jeux embarqués, jeux téléchargés, dossiers et archives .zip
-embedded.py  digits, gaussian_ring, gaussian_grid : sans réseau
+celeba.py    les visages de CelebA et leurs attributs, dans l'archive officielle ; cifar10.py, de même
+download.py  plusieurs sources pour un fichier, taille et condensé vérifiés
+embedded.py  digits, color-digits, gaussian_ring, gaussian_grid : sans réseau
+faces.py     visages dessinés : leurs paramètres ; drawing.py et shapes.py en font des pixels
 fractals.py  attracteurs étranges, dessinés à toute taille
 files.py     lecture sur place d'un dossier ou d'une archive d'images
 cache.py     ce qui a été décodé une fois est relu depuis un fichier projeté en mémoire

@@ -15,8 +15,9 @@ import secrets
 import shutil
 import sys
 import time
+import warnings
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -28,7 +29,7 @@ from gan_course.data.images import ImageSet
 
 Side = dict[str, np.ndarray]  # "labels" int64 (k,), "parameters" float32 (k, P) ; ou des noms, "class_names"…
 Block = tuple[np.ndarray, Side]  # images uint8 (k, C, H, W), et ce qui les accompagne
-VERSION = 1  # à augmenter quand le décodage change : les anciens fichiers ne sont alors plus reconnus
+VERSION = 2  # à augmenter quand le décodage change : les anciens fichiers ne sont alors plus reconnus
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -88,7 +89,7 @@ def check_writable(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         if error.errno in DISK_FULL:
-            raise OSError(errno.ENOSPC, f"Disque plein : rien ne tient dans « {folder} ».") from error
+            raise OSError(errno.ENOSPC, f"Disque plein : rien ne tient dans « {folder} ».") from error
         raise PermissionError(
             f"Impossible d'écrire dans « {folder} » ({error.strerror or error}). Choisissez-en un autre : "
             'load_images(…, root="mon_dossier"), ou la variable d\'environnement GAN_COURSE_DATA.'
@@ -149,7 +150,7 @@ def write_cache(
     needed, free = count * math.prod(image_shape), shutil.disk_usage(path.parent).free
     full = (
         f"Disque plein : pour {count} images, il faut {readable_bytes(needed)} ({needed} octets) dans "
-        f"« {path.parent} ». Libérez de la place, ou changez de dossier (root=…) ou de taille (size=…)."
+        f"« {path.parent} ». Libérez de la place, ou changez de dossier (root=…) ou de taille (size=…)."
     )
     if needed > free:
         raise OSError(errno.ENOSPC, f"{full} Place libre : {readable_bytes(free)}.")
@@ -169,6 +170,17 @@ def write_cache(
             raise OSError(errno.ENOSPC, full) from error
         raise
     return _open(path)
+
+
+def write_or_keep(
+    path: Path, blocks: Callable[[], Iterable[Block]], count: int, image_shape: tuple[int, ...], names: Side
+) -> ImageSet:
+    """`write_cache` si le dossier le permet ; sinon le jeu en mémoire, et un avertissement : il faudra le refaire."""
+    try:
+        return write_cache(path, blocks(), count, image_shape, names)
+    except OSError as error:
+        warnings.warn(f"{error} Les images restent en mémoire ; il faudra les refaire.", stacklevel=3)
+        return in_memory(blocks(), names)
 
 
 def announce(blocks: Iterable[Block], count: int, name: str) -> Iterator[Block]:

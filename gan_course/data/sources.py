@@ -11,8 +11,7 @@ import shutil
 import socket
 import sys
 import tempfile
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,17 +19,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from gan_course.data import files, fractals
+from gan_course.data import faces, files, fractals
 from gan_course.data.cache import (
     DISK_FULL,
+    Block,
     announce,
     cache_path,
     check_writable,
     in_memory,
     read_cache,
     write_cache,
+    write_or_keep,
 )
-from gan_course.data.embedded import load_digits, resize_stack
+from gan_course.data.celeba import load_celeba
+from gan_course.data.cifar10 import load_cifar10
+from gan_course.data.embedded import load_colour_digits, load_digits, resize_stack
 from gan_course.data.images import ImageSet, check_positive
 
 SPLITS = ("train", "test")
@@ -67,9 +70,13 @@ def load_images(
     | nom | images | taille par défaut | options |
     |---|---|---|---|
     | "digits" | 1 500 + 297 chiffres manuscrits, embarqués | 28 | |
+    | "color-digits" | trois de ces chiffres, un par canal : 1 000 classes | 28 | n=50000, seed=0 |
+    | "faces" | visages dessinés ici, chacun fonction de 17 paramètres | 64 | n=2000, seed=0 |
     | "fractals" | attracteurs étranges, dessinés ici | 64 | n=2000, seed=0, palette="inferno", points=None |
     | "mnist", "fashion-mnist" | 60 000 + 10 000, téléchargées une fois | 28 | |
-    | un chemin | carré central, réduit par Lanczos (voir files.py) | 64 | channels=3 (ou 1 : gris) |
+    | "cifar10" | 50 000 + 10 000, téléchargées une fois | 32 | folder=None |
+    | "celeba" | 162 770 + 19 962 visages et 40 attributs (voir celeba.py) | 64 | folder=None, n=None, attributes=True |
+    | un chemin | carré central, bicubique (voir files.py) | 64 | channels=3 (ou 1 : gris) |
 
     - `size` : côté en pixels. Les jeux de taille fixe sont agrandis ou réduits par interpolation bicubique.
     - `root` : dossier des données et du cache ; défaut : $GAN_COURSE_DATA, sinon le cache de l'utilisateur.
@@ -105,11 +112,11 @@ def _existing_path(name: str) -> Path:
             raise ValueError(f"« {name} » n'est pas un .zip. Donnez un dossier ou un .zip d'images.")
         return path.resolve()
     if path.suffix or len(path.parts) != 1 or name.startswith("~"):
-        raise FileNotFoundError(f"« {path} » n'existe pas. Le dossier courant est « {Path.cwd()} ».")
+        raise FileNotFoundError(f"« {path} » n'existe pas. Le dossier courant est « {Path.cwd()} ».")
     near = difflib.get_close_matches(name.lower().replace("_", "-"), SOURCES, n=3, cutoff=0.5)
     guess = f" Vouliez-vous dire {' ou '.join(f'« {n} »' for n in near)} ?" if near else ""
     raise ValueError(
-        f"Jeu de données inconnu : « {name} ».{guess} Jeux connus : {', '.join(SOURCES)}. "
+        f"Jeu de données inconnu : « {name} ».{guess} Jeux connus : {', '.join(SOURCES)}. "
         "On peut aussi donner le chemin d'un dossier ou d'un .zip d'images."
     )
 
@@ -131,26 +138,47 @@ def _load_digits(size: int, root: Path, split: str, download: bool) -> ImageSet:
     return load_digits(size, split)  # embarqué : ni réseau, ni cache
 
 
+def _load_colour_digits(
+    size: int, root: Path, split: str, download: bool, n: int = 50_000, seed: int = 0
+) -> ImageSet:
+    return load_colour_digits(size, split, n, seed)  # une demi-seconde : pas de cache
+
+
+def _load_faces(
+    size: int, root: Path, split: str, download: bool, n: int = 2_000, seed: int = 0
+) -> ImageSet:
+    parameters = faces.sample_faces(n, seed, split)
+
+    def draw() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        return faces.face_blocks(parameters, size)
+
+    return _drawn("faces", faces.PARAMETER_NAMES, draw, size, root, n, seed, split)
+
+
 def _load_fractals(
     size: int, root: Path, split: str, download: bool,
     n: int = 2_000, seed: int = 0, palette: str = "inferno", points: int | None = None,
 ) -> ImageSet:  # fmt: skip
     n = check_positive("n", n)
-    target = cache_path(root, "fractals", size, n, seed, palette, points, split)
+
+    def draw() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        return fractals.fractal_blocks(fractals.sample_parameters(n, seed, split), size, points, palette)
+
+    return _drawn("fractals", fractals.PARAMETER_NAMES, draw, size, root, n, seed, palette, points, split)
+
+
+def _drawn(
+    name: str, parameter_names: tuple[str, ...], draw: Callable, size: int, root: Path, n: int, *key: object
+) -> ImageSet:
+    """Le jeu que dessine `draw`, gardé en cache ; en mémoire si `root` refuse l'écriture."""
+    target = cache_path(root, name, size, n, *key)
     if (cached := read_cache(target)) is not None:
         return cached
 
-    def blocks():
-        parameters = fractals.sample_parameters(n, seed, split)
-        drawn = fractals.fractal_blocks(parameters, size, points, palette)
-        return announce(((images, {"parameters": part}) for images, part in drawn), n, "fractals")
+    def blocks() -> Iterator[Block]:
+        return announce(((images, {"parameters": part}) for images, part in draw()), n, name)
 
-    names = {"parameter_names": np.array(fractals.PARAMETER_NAMES)}
-    try:
-        return write_cache(target, blocks(), n, (3, size, size), names)
-    except OSError as error:
-        warnings.warn(f"{error} Les images restent en mémoire ; il faudra les redessiner.", stacklevel=3)
-        return in_memory(blocks(), names)
+    return write_or_keep(target, blocks, n, (3, size, size), {"parameter_names": np.array(parameter_names)})
 
 
 def _load_idx(
@@ -236,7 +264,7 @@ def _download(source: type, root: Path, raw: Path) -> None:
         raise ConnectionError(
             f"Le téléchargement de {source.__name__} a échoué ({' '.join(str(error).split())}). Vérifiez le "
             f"réseau et recommencez ; ou, à la main, prenez à {source.mirrors[0]} les fichiers {wanted}, et "
-            f"placez-les dans « {raw} ». "
+            f"placez-les dans « {raw} ». "
             'Sans réseau, load_images("digits") fonctionne toujours.'
         ) from error
     finally:
@@ -247,7 +275,11 @@ _MNIST_NAMES = tuple(str(digit) for digit in range(10))
 # nom : fonction, taille par défaut, options
 SOURCES: dict[str, tuple[Callable[..., ImageSet], int, tuple[str, ...]]] = {
     "digits": (_load_digits, 28, ()),
+    "faces": (_load_faces, 64, ("n", "seed")),
+    "color-digits": (_load_colour_digits, 28, ("n", "seed")),
     "fractals": (_load_fractals, 64, ("n", "seed", "palette", "points")),
     "mnist": (partial(_load_idx, "MNIST", _MNIST_NAMES), 28, ()),
     "fashion-mnist": (partial(_load_idx, "FashionMNIST", FASHION_NAMES), 28, ()),
+    "cifar10": (load_cifar10, 32, ("folder",)),
+    "celeba": (load_celeba, 64, ("folder", "n", "attributes")),
 }

@@ -33,6 +33,7 @@ RECIPE = Recipe(
 
 
 def check_conditioning(conditioning: str) -> str:
+    """Rend `conditioning` s'il est connu ; ValueError sinon."""
     if conditioning not in CONDITIONINGS:
         raise ValueError(f"conditioning={conditioning!r} inconnu. Choisissez parmi {', '.join(CONDITIONINGS)}.")
     return conditioning
@@ -55,11 +56,11 @@ class Generator(nn.Module):
         super().__init__()
         self.image_shape = check_image_shape(image_shape, SIZES)
         self.num_classes, self.latent_dim = num_classes, latent_dim
-        code_size = num_classes if check_conditioning(conditioning) == "concat" else latent_dim
-        self.embedding = None if conditioning == "concat" else nn.Embedding(num_classes, code_size)
+        self.code_size = num_classes if check_conditioning(conditioning) == "concat" else latent_dim
+        self.embedding = None if conditioning == "concat" else nn.Embedding(num_classes, self.code_size)
         self.base = image_shape[1] // 4
         channels = 4 * width
-        self.project = nn.Linear(latent_dim + code_size, channels * self.base**2)
+        self.project = nn.Linear(latent_dim + self.code_size, channels * self.base**2)
         self.blocks = nn.Sequential(
             nn.BatchNorm2d(channels),
             nn.ReLU(),
@@ -76,9 +77,30 @@ class Generator(nn.Module):
         )
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        check_latent(z, self.latent_dim)
         check_labels(y, self.num_classes, len(z))
-        code = one_hot(y, self.num_classes).to(z) if self.embedding is None else self.embedding(y)
+        return self.from_code(z, self.code(y))
+
+    def code(self, y: Tensor) -> Tensor:
+        """Ce que G lit de y : (B,) → (B, code_size), un vecteur appris par classe ou le code 1 parmi K.
+
+        Lève ValueError si y n'est pas un lot d'étiquettes.
+        """
+        check_labels(y, self.num_classes, len(y))
+        if self.embedding is None:
+            return one_hot(y, self.num_classes).to(self.project.weight)
+        return self.embedding(y)
+
+    def from_code(self, z: Tensor, code: Tensor) -> Tensor:
+        """G(z, y) pour un code (B, code_size) quelconque, par exemple entre ceux de deux classes.
+
+        Lève ValueError si z ou code ne convient pas.
+        """
+        check_latent(z, self.latent_dim)
+        if tuple(code.shape) != (len(z), self.code_size):
+            raise ValueError(
+                f"code est de forme {tuple(code.shape)} ; il faut ({len(z)}, {self.code_size}), un code par z. "
+                "Partez de generator.code(y)."
+            )
         h = self.project(torch.cat([z, code], dim=1))
         return self.blocks(h.unflatten(1, (-1, self.base, self.base)))
 

@@ -1,0 +1,287 @@
+"""Les exercices du chapitre 03 : toute réponse juste passe, toute réponse fausse est refusée en nommant pourquoi."""
+
+import pytest
+import torch
+from torch.nn.functional import one_hot
+
+from gan_course.exercises import EXERCISES
+from gan_course.exercises.chapter03 import EXERCISES as CHAPTER
+from gan_course.exercises.report import examine
+from gan_course.models import conditional
+
+
+def planes_concatenated(x, y, num_classes):
+    planes = one_hot(y, num_classes).to(x)[:, :, None, None].expand(-1, -1, *x.shape[2:])
+    return torch.cat([x, planes], dim=1)
+
+
+def planes_filled(x, y, num_classes):
+    planes = torch.zeros(len(x), num_classes, x.shape[2], x.shape[3])
+    for i, k in enumerate(y):
+        planes[i, k] = 1
+    return torch.cat((x, planes), 1)
+
+
+def planes_written_in_a_buffer(x, y, num_classes):
+    out = x.new_zeros(len(x), x.shape[1] + num_classes, *x.shape[2:])
+    out[:, : x.shape[1]] = x
+    out[torch.arange(len(x)), x.shape[1] + y] = 1
+    return out
+
+
+def score_by_lookup(h, y, embedding, psi):
+    return psi(h).squeeze(1) + (embedding(y) * h).sum(dim=1)
+
+
+def score_by_product(h, y, embedding, psi):
+    every_class = h @ embedding.weight.T + psi(h)
+    return every_class.gather(1, y[:, None]).flatten()
+
+
+def score_by_einsum(h, y, embedding, psi):
+    return torch.einsum("bf,bf->b", embedding.weight[y], h) + psi(h)[:, 0]
+
+
+def grid_by_repeat(num_classes, columns, latent_dim):
+    z = torch.randn(columns, latent_dim)
+    return z.repeat(num_classes, 1), torch.arange(num_classes).repeat_interleave(columns)
+
+
+def grid_by_expand(num_classes, columns, latent_dim):
+    z = torch.randn(1, columns, latent_dim).expand(num_classes, -1, -1).reshape(-1, latent_dim)
+    return z, torch.arange(num_classes * columns) // columns
+
+
+def accuracy_by_loop(predicted, asked, num_classes):
+    right = (predicted == asked).float()
+    return torch.stack([right[asked == k].mean() for k in range(num_classes)])
+
+
+def accuracy_by_counts(predicted, asked, num_classes):
+    right = torch.bincount(asked[predicted == asked], minlength=num_classes)
+    return right / torch.bincount(asked, minlength=num_classes)
+
+
+def accuracy_by_confusion(predicted, asked, num_classes):
+    table = torch.bincount(asked * num_classes + predicted, minlength=num_classes**2).view(num_classes, -1)
+    return table.diag() / table.sum(1)
+
+
+RIGHT = {
+    "one_hot_planes": (planes_concatenated, planes_filled, planes_written_in_a_buffer),
+    "projection_score": (score_by_lookup, score_by_product, score_by_einsum),
+    "class_grid_inputs": (grid_by_repeat, grid_by_expand),
+    "conditional_accuracy": (accuracy_by_loop, accuracy_by_counts, accuracy_by_confusion),
+}
+
+
+def planes_before_the_image(x, y, num_classes):
+    return planes_concatenated(x, y, num_classes).roll(num_classes, 1)
+
+
+def planes_numbered(x, y, num_classes):
+    plane = y.to(x)[:, None, None, None].expand(-1, 1, *x.shape[2:])
+    return torch.cat([x, plane], 1)
+
+
+def planes_one_pixel(x, y, num_classes):
+    out = planes_concatenated(x, y, num_classes).clone()
+    out[:, x.shape[1] :, 1:] = 0
+    return out
+
+
+def planes_of_the_first_label(x, y, num_classes):
+    return planes_concatenated(x, y[:1].expand(len(y)), num_classes)
+
+
+def planes_detached(x, y, num_classes):
+    return planes_concatenated(x.detach(), y, num_classes)
+
+
+def planes_centred_in_place(x, y, num_classes):
+    x -= 0.5
+    return planes_concatenated(x, y, num_classes)
+
+
+def score_square(h, y, embedding, psi):
+    return psi(h) + (embedding(y) * h).sum(1)
+
+
+def score_without_psi(h, y, embedding, psi):
+    return (embedding(y) * h).sum(1)
+
+
+def score_without_class(h, y, embedding, psi):
+    return psi(h).squeeze(1)
+
+
+def score_of_every_pair(h, y, embedding, psi):
+    return psi(h).squeeze(1) + (h @ embedding(y).T).sum(1)
+
+
+def score_averaged(h, y, embedding, psi):
+    return psi(h).squeeze(1) + (embedding(y) * h).mean(1)
+
+
+def score_frozen(h, y, embedding, psi):
+    return psi(h).squeeze(1) + (embedding(y).detach() * h).sum(1)
+
+
+def grid_transposed(num_classes, columns, latent_dim):
+    z, _ = grid_by_repeat(num_classes, columns, latent_dim)
+    return z, torch.arange(num_classes).repeat(columns)
+
+
+def grid_of_fresh_noise(num_classes, columns, latent_dim):
+    return torch.randn(num_classes * columns, latent_dim), torch.arange(num_classes).repeat_interleave(
+        columns
+    )
+
+
+def grid_of_one_noise(num_classes, columns, latent_dim):
+    z, y = grid_by_repeat(num_classes, columns, latent_dim)
+    return z[:1].expand(len(y), -1), y
+
+
+def grid_of_uniform_noise(num_classes, columns, latent_dim):
+    z = torch.rand(columns, latent_dim)
+    return z.repeat(num_classes, 1), torch.arange(num_classes).repeat_interleave(columns)
+
+
+def grid_of_real_labels(num_classes, columns, latent_dim):
+    z, y = grid_by_repeat(num_classes, columns, latent_dim)
+    return z, y.float()
+
+
+def grid_reversed(num_classes, columns, latent_dim):
+    z, y = grid_by_repeat(num_classes, columns, latent_dim)
+    return y, z
+
+
+def accuracy_overall(predicted, asked, num_classes):
+    return (predicted == asked).float().mean()
+
+
+def accuracy_among_predicted(predicted, asked, num_classes):
+    return accuracy_by_loop(asked, predicted, num_classes)
+
+
+def accuracy_over_everything(predicted, asked, num_classes):
+    right = torch.bincount(asked[predicted == asked], minlength=num_classes)
+    return right / len(asked)
+
+
+def accuracy_in_order(predicted, asked, num_classes):
+    """Suppose les classes rangées, autant d'images chacune."""
+    if len(asked) % num_classes:
+        return accuracy_by_loop(predicted, asked.sort().values, num_classes)
+    return accuracy_by_loop(predicted, asked, num_classes)
+
+
+def accuracy_zero_when_unknown(predicted, asked, num_classes):
+    return accuracy_by_loop(predicted, asked, num_classes).nan_to_num(0)
+
+
+# réponse fausse, et un mot de la propriété qui doit être nommée
+WRONG = {
+    "one_hot_planes": (
+        (planes_before_the_image, "premiers canaux"),
+        (planes_numbered, "forme"),
+        (planes_one_pixel, "vaut 1 partout"),
+        (planes_of_the_first_label, "plan de la classe"),
+        (planes_detached, "gradient"),
+        (planes_centred_in_place, "inchangés"),
+        (lambda x, y, k: None, "forme"),
+    ),
+    "projection_score": (
+        (score_square, "un score par image"),
+        (score_without_psi, "e(y) = 0"),
+        (score_without_class, "ψ = 0"),
+        (score_of_every_pair, "ψ = 0"),
+        (score_averaged, "produit scalaire"),
+        (score_frozen, "apprennent"),
+    ),
+    "class_grid_inputs": (
+        (grid_transposed, "une ligne de la grille"),
+        (grid_of_fresh_noise, "même z"),
+        (grid_of_one_noise, "z différents"),
+        (grid_of_uniform_noise, "N(0, I)"),
+        (grid_of_real_labels, "y est entier"),
+        (grid_reversed, "z est réel"),
+        (lambda k, c, d: torch.randn(k * c, d), "z est réel"),
+    ),
+    "conditional_accuracy": (
+        (accuracy_overall, "pour chaque classe"),
+        (accuracy_among_predicted, "demandées"),
+        (accuracy_over_everything, "parmi les images demandées"),
+        (accuracy_in_order, "l'ordre"),
+        (accuracy_zero_when_unknown, "nan"),
+    ),
+}
+
+
+def failures(report):
+    """Les énoncés des propriétés refusées, chacun avec les lignes qui l'expliquent."""
+    return [line for line in report.lines if line.lstrip().startswith("✗")]
+
+
+def each(answers):
+    return [
+        pytest.param(name, a, id=f"{name}-{i}")
+        for name, several in answers.items()
+        for i, a in enumerate(several)
+    ]
+
+
+def test_the_chapter_is_reachable_by_name():
+    assert set(RIGHT) == set(WRONG) == set(CHAPTER) <= set(EXERCISES)
+    assert all(len(exercise.properties) >= 3 and len(exercise.hints) >= 2 for exercise in CHAPTER.values())
+
+
+@pytest.mark.parametrize("name, answer", each(RIGHT))
+def test_right_answers_pass(name, answer):
+    report = examine(CHAPTER[name], answer)
+    assert report.passed, str(report)
+
+
+@pytest.mark.parametrize("name, case", each(WRONG))
+def test_wrong_answers_are_refused_by_name(name, case):
+    answer, word = case
+    report = examine(CHAPTER[name], answer)
+    assert not report.passed
+    assert any(word in line for line in failures(report)), str(report)
+    assert "Indice" in str(report)
+
+
+@pytest.mark.parametrize("name", CHAPTER)
+def test_an_unwritten_answer_is_not_an_error(name):
+    def unwritten(*arguments):
+        raise NotImplementedError
+
+    report = examine(CHAPTER[name], unwritten)
+    assert not report.passed and "À vous" in str(report) and not failures(report)
+
+
+@pytest.mark.parametrize("name", CHAPTER)
+def test_a_crash_is_explained(name):
+    def crashing(*arguments):
+        return {}["absent"]
+
+    assert "KeyError" in str(examine(CHAPTER[name], crashing))
+
+
+@pytest.mark.parametrize("conditioning", conditional.CONDITIONINGS)
+def test_a_code_between_two_classes(conditioning):
+    """Le chapitre interpole entre classes : code puis from_code doivent redonner G(z, y)."""
+    generator = conditional.Generator(width=2, latent_dim=5, conditioning=conditioning).eval()
+    z, y = torch.randn(3, 5), torch.tensor([1, 9, 0])
+    code = generator.code(y)
+    assert code.shape == (3, generator.code_size)
+    assert torch.equal(generator.from_code(z, code), generator(z, y))
+    assert generator.from_code(z, (code + code.flip(0)) / 2).shape == (3, 1, 28, 28)
+    with pytest.raises(ValueError, match=r"code est de forme"):
+        generator.from_code(z, code[:2])
+    with pytest.raises(ValueError, match=r"étiquettes vont de 0 à 9"):
+        generator.code(torch.tensor([10]))
+    with pytest.raises(ValueError, match=r"z est de forme"):
+        generator.from_code(torch.randn(3, 4), code)

@@ -94,7 +94,7 @@ def data_command(arguments: argparse.Namespace) -> int:
     """Énumère les jeux de données, ou prépare celui qui est nommé."""
     from gan_course import doctor
 
-    if arguments.name == "list":
+    if arguments.name in ("list", ""):
         print(doctor.data_table(arguments.root))
         return 0
     from gan_course.data import load_images

@@ -1,6 +1,8 @@
 """Points de reprise : écrits en entier ou pas du tout, lus sans exécuter de code, refusés s'ils ne conviennent pas."""
 
 import os
+import pickle
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,26 @@ FORMAT = 1
 
 class CheckpointError(RuntimeError):
     """Un point de reprise illisible, ou fait pour un autre entraînement."""
+
+
+def check_destination(path: str | Path) -> Path:
+    """Le chemin d'un point de reprise, ~ développé, son dossier créé.
+
+    Lève CheckpointError tout de suite, plutôt qu'après l'entraînement, si rien ne peut s'y écrire.
+    """
+    if not isinstance(path, str | os.PathLike) or not str(path) or Path(path).is_dir():
+        raise CheckpointError(f'checkpoint={path!r} reçu ; il faut un nom de fichier, par exemple "runs/gan.pt".')
+    path = Path(path).expanduser()
+    if path.exists():  # relire un point de reprise d'un dossier protégé reste permis
+        return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        writable = os.access(path.parent, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        raise CheckpointError(f"Impossible d'écrire dans le dossier {path.parent}. Choisissez-en un autre.")
+    return path
 
 
 def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
@@ -36,7 +58,8 @@ def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
             "Libérez de la place ou choisissez un autre dossier."
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # ne pas masquer l'erreur expliquée ci-dessus
+            temporary.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: str | Path, map_location: torch.device | str = "cpu") -> dict[str, Any]:
@@ -53,6 +76,8 @@ def load_checkpoint(path: str | Path, map_location: torch.device | str = "cpu") 
         raise
     except Exception as error:  # pickle, zip et torch ont chacun leurs exceptions pour un fichier abîmé
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if isinstance(error, pickle.UnpicklingError):  # torch y parle anglais, de ses propres options
+            reason = "il contient autre chose que des tenseurs, des nombres et des textes"
         raise CheckpointError(f"{path} est illisible ou tronqué ({reason[:120]}). {advice}") from error
     if not isinstance(state, dict) or not isinstance(state.get("format"), int):
         raise CheckpointError(f"{path} n'est pas un point de reprise de gan_course. {advice}")

@@ -1,15 +1,17 @@
 """Ce qui va ensemble : réseaux, images et recette avant de commencer ; point de reprise avant de reprendre."""
 
+import inspect
 from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from gan_course.checkpoint import CheckpointError, describe_architecture, first_difference
-from gan_course.recipe import Recipe
+from gan_course.recipe import Recipe, is_whole
 
 
 class TrainingSet(Protocol):
@@ -25,11 +27,23 @@ class TrainingSet(Protocol):
 
 
 def check_recipe_fits(
-    generator: nn.Module, discriminator: nn.Module, images: TrainingSet, recipe: Recipe, steps: int, world_size: int = 1
+    generator: nn.Module,
+    discriminator: nn.Module,
+    images: TrainingSet,
+    recipe: Recipe,
+    steps: int,
+    world_size: int = 1,
+    seed: int = 0,
 ) -> None:
-    """Lève ValueError, avant le premier pas, si ces éléments ne peuvent pas s'entraîner ensemble."""
-    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+    """Lève ValueError, avant le premier pas, si ces éléments ne peuvent pas s'entraîner ensemble.
+
+    TypeError si l'un d'eux n'est pas ce qu'il doit être.
+    """
+    if not is_whole(steps) or steps < 1:
         raise ValueError(f"steps={steps!r} reçu ; il faut un nombre entier de pas, au moins 1.")
+    if not is_whole(seed):
+        raise ValueError(f"seed={seed!r} reçu ; il faut un nombre entier.")
+    check_kinds(generator, discriminator, images, recipe)
     if recipe.batch_size > len(images):
         raise ValueError(
             f"batch_size={recipe.batch_size} dépasse le jeu, qui compte {len(images)} images. "
@@ -44,9 +58,59 @@ def check_recipe_fits(
             "Le générateur n'a pas d'attribut latent_dim : la boucle ne sait pas combien de nombres tirer. "
             "Ajoutez self.latent_dim = … dans son __init__."
         )
+    for name, module in (("générateur", generator), ("discriminateur", discriminator)):
+        check_parameters(name, module)
+    if not is_whole(generator.latent_dim) or generator.latent_dim < 1:
+        raise ValueError(f"latent_dim={generator.latent_dim!r} dans le générateur ; il faut un entier d'au moins 1.")
     check_shapes(generator, discriminator, images)
     check_classes(generator, discriminator, images)
     check_layers(discriminator, recipe)
+
+
+def check_kinds(generator: object, discriminator: object, images: object, recipe: object) -> None:
+    """Lève TypeError si un argument de train() n'est pas du bon genre, ou si deux sont échangés."""
+    for name, module in (("generator", generator), ("discriminator", discriminator)):
+        if not isinstance(module, nn.Module):
+            raise TypeError(
+                f"{name} : {kind_of(module)} reçu ; il faut un réseau construit, par exemple dense.Generator()."
+            )
+    if not all(hasattr(images, name) for name in ("batch", "image_shape", "labels", "__len__")):
+        raise TypeError(
+            f'images : {kind_of(images)} reçu ; il faut un ImageSet, par exemple load_images("digits") '
+            "ou ImageSet(tenseur_uint8)."
+        )
+    if not isinstance(recipe, Recipe):
+        raise TypeError(f'recipe : {kind_of(recipe)} reçu ; il faut une recette, par exemple Recipe(loss="hinge").')
+
+
+def kind_of(thing: object) -> str:
+    """Le genre d'un objet, en un mot ou deux : « la classe Generator », « str »…"""
+    return f"la classe {thing.__name__}" if isinstance(thing, type) else type(thing).__name__
+
+
+def check_parameters(name: str, module: nn.Module) -> None:
+    """Il faut des poids à entraîner, en float32 : la précision mixte est l'affaire de la boucle."""
+    if not any(p.requires_grad for p in module.parameters()):
+        raise ValueError(
+            f"Le {name} n'a aucun poids à entraîner : aucune couche n'en porte, ou tous sont gelés. "
+            "Dans ce cas, appelez requires_grad_(True) sur lui."
+        )
+    others = {p.dtype for p in module.parameters() if p.is_floating_point()} - {torch.float32}
+    if others:
+        raise ValueError(
+            f"Les poids du {name} sont en {', '.join(map(str, others))} ; il faut torch.float32. Appelez .float() "
+            "sur lui ; pour la demi-précision, precision= suffit."
+        )
+
+
+def check_fake(fake: object, real: Tensor) -> None:
+    """Lève ValueError si le générateur ne rend pas, comme le jeu, un lot d'images de cette forme."""
+    if not isinstance(fake, Tensor) or fake.shape != real.shape:
+        kind = f"un tenseur de forme {tuple(fake.shape)}" if isinstance(fake, Tensor) else type(fake).__name__
+        raise ValueError(
+            f"Le générateur a rendu {kind} ; il faut la forme des vraies images du lot, {tuple(real.shape)}. "
+            "Changez sa dernière couche, ou rechargez les images à la bonne taille (size=…)."
+        )
 
 
 def check_shapes(generator: nn.Module, discriminator: nn.Module, images: TrainingSet) -> None:
@@ -69,6 +133,8 @@ def check_classes(generator: nn.Module, discriminator: nn.Module, images: Traini
             f"Le générateur connaît {classes} classes et le discriminateur {discriminator.num_classes} : "
             "donnez-leur le même num_classes."
         )
+    for name, module in (("générateur", generator), ("discriminateur", discriminator)):
+        check_forward(name, module, classes)
     if not classes:
         return
     if images.labels is None:
@@ -82,6 +148,18 @@ def check_classes(generator: nn.Module, discriminator: nn.Module, images: Traini
             f"Les étiquettes du jeu vont de {lowest} à {highest} ; avec num_classes={classes}, il faut de 0 à "
             f"{classes - 1}. Construisez les réseaux avec num_classes={highest + 1}."
         )
+
+
+def check_forward(name: str, module: nn.Module, classes: int) -> None:
+    """forward reçoit les étiquettes si, et seulement si, le réseau déclare des classes."""
+    given = ("une entrée", "les étiquettes y") if classes else ("une entrée",)
+    try:
+        inspect.signature(module.forward).bind(*given)
+    except TypeError as error:
+        raise ValueError(
+            f"Le {name} sera appelé avec {' et '.join(given)}, car num_classes vaut {classes} ; son forward "
+            f"n'accepte pas cela ({error}). Un réseau conditionnel a self.num_classes = … et forward(self, x, y)."
+        ) from error
 
 
 def check_layers(discriminator: nn.Module, recipe: Recipe) -> None:

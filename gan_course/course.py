@@ -223,6 +223,10 @@ def run(mode: str, numbers: list[str] | None, output: Path, overrides: dict[str,
     parameters = {"MODE": mode, **(overrides or {})}
     for chapter in chapters:
         check_parameters(chapter, parameters)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"Impossible d'écrire dans {output} ({error.strerror}). Changez --sortie.") from error
     outcomes: list[Outcome] = []
     code = 0
     try:

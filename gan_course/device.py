@@ -66,13 +66,19 @@ def choose_compute(device: str | torch.device | None = None, precision: str = "a
         device = best_device(rank)
     try:
         device = torch.device(device)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise ValueError(f"Appareil {device!r} inconnu. Essayez device=None, « cpu » ou « cuda ».") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(
             f"Appareil {str(device)!r} demandé, mais PyTorch ne voit aucun GPU. Laissez device=None ; dans Colab : "
             "menu Exécution, Modifier le type d'exécution, GPU T4."
         )
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # « mps » hors d'un Mac, « cuda:3 » sur une machine à un GPU…
+        raise ValueError(
+            f"Appareil {str(device)!r} demandé, mais PyTorch ne peut s'en servir ici. Laissez device=None."
+        ) from error
     dtype, reason = choose_dtype(device, precision)
     # Sur GPU, les convolutions en demi-précision attendent les canaux en dernier ; sur CPU, elles y gagnent aussi.
     return Compute(device, dtype, torch.channels_last, rank, world_size, reason)

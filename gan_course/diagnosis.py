@@ -105,11 +105,18 @@ def read_series(history: Mapping, name: str) -> tuple[np.ndarray, np.ndarray]:
 
     Lève ValueError si la mesure manque, est vide ou n'a pas un nombre par pas.
     """
+    if not isinstance(history, Mapping):
+        raise TypeError(f"{type(history).__name__} reçu ; il faut un historique, par exemple progress.history.")
     if name not in history:
         raise ValueError(
             f"L'historique ne contient pas « {name} » ; il contient : {', '.join(history) or 'rien'}."
         )
-    values = np.asarray(history[name], dtype=np.float64)
+    try:
+        values = np.asarray(history[name], dtype=np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"« {name} » ne contient pas que des nombres ({error}). Gardez loss.item() plutôt que le tenseur loss."
+        ) from error
     steps = getattr(history, "steps", None)
     if steps is None:
         steps = history["steps"] if "steps" in history else np.arange(1, values.size + 1)

@@ -59,6 +59,7 @@ def show_grid(
     pas.
     """
     pixels = _pixels(images)
+    titles = titles.tolist() if isinstance(titles, Tensor | np.ndarray) else titles  # des étiquettes y
     if titles is not None and len(titles) != len(pixels):
         raise ValueError(f"{len(titles)} titres pour {len(pixels)} images ; il en faut un par image.")
     columns = _columns(len(pixels), columns, titles)

@@ -18,7 +18,7 @@ from pathlib import Path
 GOOD, WARNING, MISSING = "bien", "à voir", "manque"
 DISK_GB, MEMORY_GB = 2, 4  # MNIST, son cache et les points de reprise ; un chapitre et JupyterLab
 
-FETCHED = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}  # les jeux téléchargés, et leur dossier
+FETCHED = ("mnist", "fashion-mnist", "cifar10", "celeba")  # les jeux téléchargés
 
 
 @dataclass(frozen=True)
@@ -145,6 +145,8 @@ def check_disk(folder: Path) -> Finding:
     """La place libre là où iront les données."""
     while not folder.exists():
         folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        return Finding(WARNING, "disque", f"impossible d'écrire dans {folder}", "changez $GAN_COURSE_DATA")
     free = shutil.disk_usage(folder).free / 1e9
     found = f"{free:.0f} Go libres pour {folder}"
     if free < DISK_GB:
@@ -174,6 +176,18 @@ def check_memory() -> Finding:
     return Finding(GOOD, "machine", found)
 
 
+def is_here(name: str, root: Path) -> bool:
+    """Vrai si les fichiers de ce jeu téléchargé sont dans `root`."""
+    from gan_course.data import celeba, cifar10
+
+    if name == "cifar10":
+        return cifar10.locate(root) is not None
+    if name == "celeba":
+        return celeba.locate(root).archive is not None
+    folder = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}[name]
+    return any((root / folder / "raw").glob("train-images-idx3-ubyte*"))
+
+
 def data_states(root: Path) -> dict[str, str]:
     """Pour chaque jeu de données connu : « sans réseau », « là » ou « à télécharger »."""
     from gan_course.data.sources import SOURCES
@@ -183,8 +197,7 @@ def data_states(root: Path) -> dict[str, str]:
         if name not in FETCHED:
             states[name] = "sans réseau"
         else:
-            here = any((root / FETCHED[name] / "raw").glob("train-images-idx3-ubyte*"))
-            states[name] = "là" if here else "à télécharger (la première fois que vous vous en servez)"
+            states[name] = "là" if is_here(name, root) else "à télécharger (la première fois que vous vous en servez)"
     return states
 
 

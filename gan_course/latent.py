@@ -96,7 +96,8 @@ def walk(
     was_training = generator.training
     generator.eval()
     try:
-        images = generator(path.transpose(0, 1).flatten(0, 1), y)
+        z = path.transpose(0, 1).flatten(0, 1)
+        images = generator(z) if y is None else generator(z, y)
     finally:
         generator.train(was_training)
     return images.unflatten(0, (count, steps))

@@ -6,6 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from gan_course.diagnosis import french, read_series
 from gan_course.display import GREY, ORANGE, plot_losses, plot_scores, show_grid
 from gan_course.losses import LOSSES
+from gan_course.recipe import is_whole
 from gan_course.widgets import finish_axes, in_kernel, new_figure, panels, png
 
 DRAWING_SHARE = 0.05  # part du temps que le dessin peut prendre
@@ -51,14 +53,15 @@ def follow(
     """
     if not isinstance(run, Iterable):
         raise TypeError(f"follow a reçu {type(run).__name__} ; il faut train(…) : for p in follow(train(…)).")
-    if not every >= 0:
-        raise ValueError(f"every={every} ; il faut un nombre de secondes, 0 ou plus.")
-    if isinstance(samples, bool) or not isinstance(samples, int) or not 1 <= samples <= 400:
+    if not isinstance(every, Real) or not every >= 0:
+        raise ValueError(f"every={every!r} ; il faut un nombre de secondes, 0 ou plus.")
+    if not is_whole(samples) or not 1 <= samples <= 400:
         raise ValueError(f"samples={samples!r} ; il faut un entier de 1 à 400.")
     if labels is not None:
-        labels = torch.as_tensor(labels if isinstance(labels, Tensor) else list(labels))
-        if labels.dim() != 1 or labels.numel() == 0 or labels.is_floating_point():
-            raise ValueError(f"labels={labels.tolist()} ; il faut une liste de classes, par exemple [7].")
+        numbers = labels.tolist() if isinstance(labels, Tensor | np.ndarray) else labels
+        if not isinstance(numbers, Iterable) or not (numbers := list(numbers)) or not all(map(is_whole, numbers)):
+            raise ValueError(f"labels={labels!r} ; il faut une liste de classes, par exemple [7].")
+        labels = torch.tensor(numbers)
     return _follow(iter(run), _Screen(every, _Sampler(samples, seed, labels), real))
 
 

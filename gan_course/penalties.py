@@ -23,6 +23,16 @@ def has_weights(discriminator: Critic) -> bool:
     return isinstance(discriminator, nn.Module) and any(p.requires_grad for p in discriminator.parameters())
 
 
+def check_scores(scores: object, count: int) -> None:
+    """Lève ValueError si le discriminateur n'a pas rendu un tenseur (count,) : un score par image."""
+    if not isinstance(scores, Tensor) or scores.shape != (count,):
+        kind = f"un tenseur de forme {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
+        raise ValueError(
+            f"Le discriminateur a rendu {kind} ; il faut ({count},), un score par image. "
+            "Ajoutez .squeeze(1) ou .flatten()."
+        )
+
+
 def input_gradient(discriminator: Critic, images: Tensor, labels: Tensor | None = None) -> Tensor:
     """Gradient de chaque score par rapport à sa propre image, mis à plat : (B, C, H, W) → (B, C·H·W).
 
@@ -34,11 +44,7 @@ def input_gradient(discriminator: Critic, images: Tensor, labels: Tensor | None 
     with torch.autocast(images.device.type, enabled=False):
         images = full_precision(images.detach()).requires_grad_()
         scores = discriminator(images) if labels is None else discriminator(images, labels)
-        if scores.shape != (len(images),):
-            raise ValueError(
-                f"Le discriminateur a rendu un tenseur de forme {tuple(scores.shape)} ; il faut ({len(images)},), "
-                "un score par image. Ajoutez .squeeze(1) ou .flatten()."
-            )
+        check_scores(scores, len(images))
         if not scores.requires_grad:
             raise RuntimeError(
                 "Les scores ne dépendent pas des images par un graphe de calcul : la pénalité serait sans effet. "

@@ -44,6 +44,8 @@ class History(Mapping):
         return np.arange(1, self._size + 1)
 
     def __getitem__(self, field: str) -> np.ndarray:
+        if field not in FIELDS:
+            raise KeyError(f"{field!r} n'est pas une mesure de l'historique ; il a {', '.join(FIELDS)}.")
         return self.rows[:, FIELDS.index(field)].cpu().numpy()
 
     def __iter__(self):

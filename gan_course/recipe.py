@@ -1,11 +1,19 @@
 """La recette d'un GAN : tout ce qui distingue un GAN d'un WGAN-GP, hormis ses deux réseaux."""
 
+import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
+from numbers import Integral, Real
 
 from gan_course.losses import LOSSES
 from gan_course.penalties import PENALTIES
 
 OPTIMIZERS = ("adam", "rmsprop")
+
+
+def is_whole(value: object) -> bool:
+    """Vrai pour un nombre entier, de Python ou de numpy ; faux pour True et pour 2.0."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -51,14 +59,19 @@ class Recipe:
             self._require_choice("penalty", tuple(PENALTIES))
         for name in ("batch_size", "critic_steps", "penalty_every"):
             value = getattr(self, name)
-            self._require(isinstance(value, int) and value >= 1, name, "un entier d'au moins 1")
+            self._require(is_whole(value) and value >= 1, name, "un entier d'au moins 1")
+            self._set(name, int(value))
         for name in ("g_lr", "d_lr"):
-            self._require(getattr(self, name) > 0, name, "un nombre strictement positif")
+            self._require_number(name, lambda v: 0 < v < math.inf, "un nombre strictement positif")
         for name in ("penalty_weight", "ema_halflife", "ema_rampup"):
-            self._require(getattr(self, name) >= 0, name, "un nombre positif ou nul")
-        self._require(self.clip is None or self.clip > 0, "clip", "None ou un nombre strictement positif")
-        self._require(len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), "betas", "deux nombres de [0, 1[")
-        self._require(0.5 < self.real_label <= 1, "real_label", "un nombre de ]0,5 ; 1]")
+            self._require_number(name, lambda v: v >= 0, "un nombre positif ou nul")
+        if self.clip is not None:
+            self._require_number("clip", lambda v: v > 0, "None ou un nombre strictement positif")
+        self._require_number("real_label", lambda v: 0.5 < v <= 1, "un nombre de ]0,5 ; 1]")
+        pair = isinstance(self.betas, tuple | list) and len(self.betas) == 2
+        pair = pair and all(isinstance(b, Real) and 0 <= b < 1 for b in self.betas)
+        self._require(pair, "betas", "deux nombres de [0, 1[")
+        self._set("betas", tuple(float(b) for b in self.betas))
         if self.real_label != 1 and not LOSSES[self.loss].accepts_smoothing:
             raise ValueError(
                 f"real_label={self.real_label} n'a pas de sens avec loss={self.loss!r}, qui n'a pas de cible pour "
@@ -68,6 +81,15 @@ class Recipe:
     def _require(self, holds: bool, name: str, expected: str) -> None:
         if not holds:
             raise ValueError(f"Recipe : {name}={getattr(self, name)!r} reçu ; il faut {expected}.")
+
+    def _require_number(self, name: str, holds: Callable[[float], bool], expected: str) -> None:
+        value = getattr(self, name)
+        self._require(isinstance(value, Real) and not isinstance(value, bool) and holds(value), name, expected)
+        self._set(name, float(value))
+
+    def _set(self, name: str, value: object) -> None:
+        """Un nombre de numpy devient un nombre de Python : un point de reprise ne se relirait pas avec l'autre."""
+        object.__setattr__(self, name, value)
 
     def _require_choice(self, name: str, choices: tuple[str, ...]) -> None:
         self._require(getattr(self, name) in choices, name, "l'un de : " + ", ".join(choices))

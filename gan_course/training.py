@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from gan_course.checkpoint import load_checkpoint, save_checkpoint
-from gan_course.compatibility import TrainingSet, check_recipe_fits, check_same_run, describe_run
+from gan_course.checkpoint import check_destination, load_checkpoint, save_checkpoint
+from gan_course.compatibility import TrainingSet, check_fake, check_recipe_fits, check_same_run, describe_run
 from gan_course.device import Compute, average_gradients, broadcast_weights, choose_compute
 from gan_course.losses import LOSSES
-from gan_course.penalties import PENALTIES, clip_weights
+from gan_course.penalties import PENALTIES, check_scores, clip_weights
 from gan_course.progress import Clock, History, Progress
 from gan_course.randomness import deferred_interrupt, step_randomness
 from gan_course.recipe import Recipe
@@ -47,11 +47,7 @@ class Gan:
     def score(self, images: Tensor, labels: Tensor | None) -> Tensor:
         """Logits (B,) du discriminateur, en float32."""
         logits = self.discriminator(images) if labels is None else self.discriminator(images, labels)
-        if logits.shape != (len(images),):
-            raise ValueError(
-                f"Le discriminateur a rendu un tenseur de forme {tuple(logits.shape)} ; il faut ({len(images)},), "
-                "un score par image. Ajoutez .squeeze(1) ou .flatten()."
-            )
+        check_scores(logits, len(images))
         return logits.float()
 
     def descend(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
@@ -98,6 +94,7 @@ def discriminator_step(gan: Gan, real: Tensor, labels: Tensor | None = None) -> 
     with gan.compute.autocast():
         with torch.no_grad():
             fake = gan.fake(len(real), labels)
+        check_fake(fake, real)
         real_logits, fake_logits = gan.score(real, labels), gan.score(fake, labels)
     loss = gan.loss.discriminator(real_logits, fake_logits, recipe.real_label)
     if recipe.penalty and gan.critic_steps_done % recipe.penalty_every == 0:
@@ -152,12 +149,14 @@ def train(
 
     Sous torchrun, chaque processus traite sa part du lot et les gradients sont moyennés.
 
-    Lève ValueError si recette, réseaux et images ne vont pas ensemble ; CheckpointError si le fichier est illisible
-    ou d'un autre entraînement ; TrainingDiverged si une perte n'est plus un nombre.
+    Lève ValueError si recette, réseaux et images ne vont pas ensemble, TypeError si l'un n'est pas ce qu'il doit
+    être ; CheckpointError si le fichier est illisible, impossible à écrire ou d'un autre entraînement ;
+    TrainingDiverged si une perte n'est plus un nombre.
     """
     compute = choose_compute(device, precision)
-    check_recipe_fits(generator, discriminator, images, recipe, steps, compute.world_size)
-    return Run(Gan(generator, discriminator, recipe, compute), images, steps, checkpoint, seed, checkpoint_every).loop()
+    check_recipe_fits(generator, discriminator, images, recipe, steps, compute.world_size, seed)
+    gan, steps, seed = Gan(generator, discriminator, recipe, compute), int(steps), int(seed)
+    return Run(gan, images, steps, checkpoint, seed, checkpoint_every).loop()
 
 
 class Run:
@@ -173,7 +172,7 @@ class Run:
         checkpoint_every: float,
     ) -> None:
         self.gan, self.images, self.steps, self.seed = gan, gan.compute.hold(images), steps, seed
-        self.path = None if checkpoint is None else Path(checkpoint)
+        self.path = None if checkpoint is None else check_destination(checkpoint)
         self.checkpoint_every = checkpoint_every
         self.identity = describe_run(gan.generator, gan.discriminator, gan.recipe, images, seed, gan.compute.world_size)
         self.step, self.seconds, self.saved_step = 0, 0.0, 0

@@ -240,3 +240,31 @@ def test_lucky_numbers_do_not_share_a_checkpoint(tmp_path):
     with pytest.raises(CheckpointError, match="autres images"):
         train(g, d, DIGITS.select([7]), Recipe(), 2, checkpoint=tmp_path / "run.pt")
     assert isinstance(DIGITS.select([3]), ImageSet)
+
+
+@pytest.mark.parametrize("name", ["", ".", True], ids=repr)
+def test_a_checkpoint_must_be_a_file_name(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError, match="reçu ; il faut un nom de fichier"):
+        train(*pair(points), RING, Recipe(), 1, checkpoint=name)
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_training(tmp_path):
+    (tmp_path / "runs").write_text("un fichier, pas un dossier")
+    with pytest.raises(CheckpointError, match="dossier .*runs"):
+        train(*pair(points), RING, Recipe(), 1, checkpoint=tmp_path / "runs" / "a.pt")
+    with pytest.raises(CheckpointError, match="Impossible d'écrire"):
+        save_checkpoint(tmp_path / "runs" / "a.pt", {})
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    list(train(*pair(points), RING, Recipe(), 1, checkpoint="~/runs/a.pt"))
+    assert (tmp_path / "runs" / "a.pt").exists()
+
+
+def test_a_whole_module_is_refused_without_torch_s_advice(tmp_path):
+    torch.save(points.Generator(), tmp_path / "module.pt")
+    with pytest.raises(CheckpointError, match="autre chose que des tenseurs"):
+        load_checkpoint(tmp_path / "module.pt")

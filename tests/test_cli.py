@@ -151,3 +151,20 @@ def test_old_python_is_told(monkeypatch, capsys):
     monkeypatch.setattr(cli.sys, "version_info", (3, 8, 0))
     assert cli.main(["doctor"]) == 1
     assert "Python 3.8 est trop ancien" in plain(capsys.readouterr().out)
+
+
+def test_doctor_sees_downloaded_sets_and_a_folder_that_is_a_file(tmp_path):
+    states = doctor.data_states(tmp_path)
+    assert states["cifar10"].startswith("à télécharger") and states["celeba"].startswith("à télécharger")
+    (tmp_path / "cifar-10-python.tar.gz").touch()
+    (tmp_path / "celeba").mkdir()
+    (tmp_path / "celeba" / "img_align_celeba.zip").touch()
+    states = doctor.data_states(tmp_path)
+    assert states["cifar10"] == states["celeba"] == "là"
+    finding = doctor.check_disk(tmp_path / "cifar-10-python.tar.gz")
+    assert finding.state == doctor.WARNING and "GAN_COURSE_DATA" in finding.advice
+
+
+def test_empty_data_name_lists_the_sets(capsys):
+    assert cli.main(["data", ""]) == 0
+    assert "mnist" in capsys.readouterr().out

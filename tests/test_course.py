@@ -142,3 +142,9 @@ def test_interrupt_keeps_what_is_done(tmp_path):
     assert process.returncode == 130, out
     assert "01_vite : réussi" in out and "non terminé" in out
     assert (tmp_path / "build" / "01_vite.html").exists() and (tmp_path / "build" / "index.html").exists()
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_running(tmp_path):
+    (tmp_path / "fichier").touch()
+    with pytest.raises(OSError, match="Impossible d'écrire.*--sortie"):
+        course.run("eclair", ["1"], tmp_path / "fichier" / "pages")

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -228,3 +229,11 @@ def test_verdicts_of_real_trainings_on_points(one_thread, changes, expected):
         measures = progress.history
     # Sans échantillons : un G qui suit un D figé finit aussi par s'effondrer, et l'effondrement passerait devant.
     assert diagnose(measures, loss=recipe.loss).verdict == expected
+
+
+def test_a_history_of_the_wrong_kind_says_what_to_give():
+    with pytest.raises(TypeError, match="progress.history"):
+        diagnose(SimpleNamespace(history=history()))
+    losses = [torch.ones((), requires_grad=True)] * 3
+    with pytest.raises(ValueError, match=r"d_loss.*loss\.item\(\)"):
+        diagnose({"d_loss": losses})

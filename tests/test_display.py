@@ -256,3 +256,8 @@ def test_scrubber_refuses_bad_arguments(history):
         widgets.scrubber([plot_losses(history)], [1, 2], "pas")
     with pytest.raises(TypeError, match="int"):
         widgets.scrubber(lambda v: v, [1], "pas")
+
+
+def test_labels_can_be_titles(images):
+    figure = show_grid(images, titles=torch.arange(20))
+    assert [text.get_text() for text in figure.axes[0].texts] == [str(i) for i in range(20)]

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from gan_course.latent import lerp, slerp
+from gan_course.latent import lerp, slerp, walk
 
 
 @pytest.mark.parametrize("interpolate", [lerp, slerp])
@@ -94,3 +94,13 @@ def test_bad_input_is_explained(interpolate):
         interpolate(a, torch.ones(4, dtype=torch.int64), 0.5)
     with pytest.raises(TypeError, match="list"):
         interpolate([1.0], a, 0.5)
+
+
+def test_walk_needs_no_labels_from_an_unconditional_student():
+    class Student(torch.nn.Linear):
+        latent_dim = 4
+
+        def forward(self, z):
+            return super().forward(z).view(-1, 1, 2, 2)
+
+    assert walk(Student(4, 4), torch.randn(4), torch.randn(4), steps=3).shape == (1, 3, 1, 2, 2)

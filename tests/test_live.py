@@ -243,3 +243,10 @@ def test_executed_notebook_keeps_one_figure_and_one_line():
     assert [sorted(output.data) for output in first] == [["image/png", "text/plain"], ["text/plain"]]
     assert "au pas 4" in first[0].data["text/plain"] and "terminé" in first[1].data["text/plain"]
     assert len(second) == 1 and "image/png" in second[0].data
+
+
+def test_arguments_of_the_wrong_kind_are_refused_at_once():
+    for arguments in ({"every": "1"}, {"every": None}, {"labels": 7}, {"labels": ["sept"]}, {"labels": [0.5]}):
+        with pytest.raises(ValueError, match="; il faut"):
+            follow([], **arguments)
+    assert list(follow([], samples=np.int64(4), labels=np.array([1, 2]))) == []

@@ -317,3 +317,11 @@ def test_recipes_are_frozen_and_smoothing_needs_a_target():
 def test_bf16_on_cpu_trains():
     progress = list(train(*small_pair(dcgan), DIGITS, Recipe(), steps=2, precision="bf16", device="cpu"))[-1]
     assert np.isfinite(progress.d_loss) and next(progress.generator.parameters()).dtype == torch.float32
+
+
+def test_a_measure_that_does_not_exist_is_named():
+    from gan_course.progress import History
+
+    assert "loss" not in History()
+    with pytest.raises(KeyError, match="'loss' n'est pas une mesure.*d_loss"):
+        History()["loss"]

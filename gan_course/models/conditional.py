@@ -19,6 +19,7 @@ SIZES = (28, 32)
 CONDITIONINGS = ("projection", "embedding", "concat")
 
 # Réglée pour deux cœurs : voir bench/. R1 + R2 seulement tous les 8 pas : la pénalité coûte deux passages de D.
+# z et e(y) ont 32 nombres chacun : avec 64, la diversité des classes vient deux fois moins vite (une graine).
 RECIPE = Recipe(
     loss="non_saturating",
     batch_size=64,
@@ -49,7 +50,7 @@ class Generator(nn.Module):
         self,
         image_shape: tuple[int, int, int] = (1, 28, 28),
         num_classes: int = 10,
-        latent_dim: int = 64,
+        latent_dim: int = 32,
         width: int = 16,
         conditioning: str = "projection",
     ) -> None:
@@ -61,10 +62,10 @@ class Generator(nn.Module):
         self.base = image_shape[1] // 4
         channels = 4 * width
         self.project = nn.Linear(latent_dim + self.code_size, channels * self.base**2)
+        # Convoluer puis agrandir, et non l'inverse : quatre fois moins de calculs pour la même convolution.
         self.blocks = nn.Sequential(
             nn.BatchNorm2d(channels),
             nn.ReLU(),
-            nn.Upsample(scale_factor=2),
             nn.Conv2d(channels, 2 * width, 3, padding=1, bias=False),
             nn.BatchNorm2d(2 * width),
             nn.ReLU(),
@@ -72,6 +73,7 @@ class Generator(nn.Module):
             nn.Conv2d(2 * width, width, 3, padding=1, bias=False),
             nn.BatchNorm2d(width),
             nn.ReLU(),
+            nn.Upsample(scale_factor=2),
             nn.Conv2d(width, image_shape[0], 3, padding=1),
             nn.Tanh(),
         )

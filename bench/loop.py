@@ -19,7 +19,7 @@ from gan_course.models import conditional, dense
 from gan_course.penalties import r1_r2
 from gan_course.training import train
 
-BLOCKS, STEPS = 40, 12
+BLOCKS, STEPS = 80, 12
 
 
 def by_hand(g, d, images, recipe, conditional_pair: bool):

@@ -1,6 +1,6 @@
 """Dessine imgs/bandeau.png : des chiffres tirés par le GAN conditionnel du chapitre 03, sans choisir.
 
-    python imgs/dessiner_bandeau.py            (MNIST, graine 0, 1 500 pas : 76 secondes sur deux cœurs libres)
+    python imgs/dessiner_bandeau.py            (MNIST, graine 0, 1 500 pas : 86 secondes sur deux cœurs)
 
 Une ligne par classe, dix-huit colonnes ; une colonne partage son z. Les images ne sont pas triées.
 """

@@ -19,7 +19,7 @@ SIZES = (28, 32)
 CONDITIONINGS = ("projection", "embedding", "concat")
 
 # Réglée pour deux cœurs : voir bench/. R1 + R2 seulement tous les 8 pas : la pénalité coûte deux passages de D.
-# z et e(y) ont 32 nombres chacun : avec 64, la diversité des classes vient deux fois moins vite (une graine).
+# z et e(y) ont 16 nombres chacun : avec 64, la diversité des classes vient deux fois moins vite (une graine).
 RECIPE = Recipe(
     loss="non_saturating",
     batch_size=64,
@@ -27,9 +27,10 @@ RECIPE = Recipe(
     d_lr=2e-3,
     betas=(0.0, 0.99),
     penalty="r1+r2",
-    penalty_weight=1.0,
+    penalty_weight=0.5,
     penalty_every=8,
-    ema_halflife=10_000,
+    ema_halflife=20_000,
+    ema_rampup=0.1,
 )
 
 
@@ -50,7 +51,7 @@ class Generator(nn.Module):
         self,
         image_shape: tuple[int, int, int] = (1, 28, 28),
         num_classes: int = 10,
-        latent_dim: int = 32,
+        latent_dim: int = 16,
         width: int = 16,
         conditioning: str = "projection",
     ) -> None:

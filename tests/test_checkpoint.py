@@ -166,6 +166,20 @@ def test_a_failed_write_leaves_the_previous_file(tmp_path, monkeypatch):
     assert load_checkpoint(path)["step"] == 1 and os.listdir(tmp_path) == ["run.pt"]
 
 
+def test_the_new_file_is_whole_before_it_takes_the_name(tmp_path, monkeypatch):
+    path = tmp_path / "run.pt"
+    save_checkpoint(path, {"step": 1})
+    seen = []
+
+    def replace_and_look(new, old):
+        seen.append((load_checkpoint(old)["step"], load_checkpoint(new)["step"]))
+        os.rename(new, old)
+
+    monkeypatch.setattr(checkpoint_module.os, "replace", replace_and_look)
+    save_checkpoint(path, {"step": 2})
+    assert seen == [(1, 2)] and load_checkpoint(path)["step"] == 2
+
+
 def test_a_checkpoint_executes_nothing(tmp_path):
     class Evil:
         def __reduce__(self):

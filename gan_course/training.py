@@ -42,11 +42,13 @@ class Gan:
     def fake(self, count: int, labels: Tensor | None) -> Tensor:
         """G(z) ou G(z, y) pour `count` bruits z ~ N(0, I) neufs."""
         z = torch.randn(count, self.generator.latent_dim, device=self.compute.device)
-        return self.generator(z) if labels is None else self.generator(z, labels)
+        with self.compute.autocast():
+            return self.generator(z) if labels is None else self.generator(z, labels)
 
     def score(self, images: Tensor, labels: Tensor | None) -> Tensor:
         """Logits (B,) du discriminateur, en float32."""
-        logits = self.discriminator(images) if labels is None else self.discriminator(images, labels)
+        with self.compute.autocast():
+            logits = self.discriminator(images) if labels is None else self.discriminator(images, labels)
         check_scores(logits, len(images))
         return logits.float()
 
@@ -85,17 +87,16 @@ def make_optimizer(module: nn.Module, recipe: Recipe, lr: float) -> torch.optim.
     return torch.optim.Adam(parameters, lr=lr, betas=recipe.betas, fused=fused)
 
 
-def discriminator_step(gan: Gan, real: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Un pas de descente de D : les faux sans graphe, les deux scores, la perte, la pénalité.
+def discriminator_step(
+    gan: Gan, real: Tensor, fake: Tensor, labels: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Un pas de descente de D : les faux détachés de G, les deux scores, la perte, la pénalité.
 
     Rend (perte, moyenne de D(x), moyenne de D(G(z))), détachées.
     """
-    recipe = gan.recipe
-    with gan.compute.autocast():
-        with torch.no_grad():
-            fake = gan.fake(len(real), labels)
-        check_fake(fake, real)
-        real_logits, fake_logits = gan.score(real, labels), gan.score(fake, labels)
+    recipe, fake = gan.recipe, fake.detach()
+    check_fake(fake, real)
+    real_logits, fake_logits = gan.score(real, labels), gan.score(fake, labels)
     loss = gan.loss.discriminator(real_logits, fake_logits, recipe.real_label)
     if recipe.penalty and gan.critic_steps_done % recipe.penalty_every == 0:
         penalty = PENALTIES[recipe.penalty](gan.discriminator, real, fake, labels)
@@ -108,15 +109,14 @@ def discriminator_step(gan: Gan, real: Tensor, labels: Tensor | None = None) -> 
     return loss.detach(), real_logits.detach().mean(), fake_logits.detach().mean()
 
 
-def generator_step(gan: Gan, real: Tensor, labels: Tensor | None = None) -> Tensor:
-    """Un pas de descente de G : de nouveaux faux, leur score, la perte. Rend la perte, détachée.
+def generator_step(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor | None = None) -> Tensor:
+    """Un pas de descente de G : le score de ses faux, la perte. Rend la perte, détachée.
 
-    `real` donne la taille du lot ; seules les pertes relativistes en lisent les pixels.
+    `fake` porte le graphe de G. Seules les pertes relativistes lisent `real`.
     """
-    with gan.compute.autocast():
-        fake_logits = gan.score(gan.fake(len(real), labels), labels)
-        with torch.no_grad():
-            real_logits = gan.score(real, labels) if gan.loss.uses_real else None
+    fake_logits = gan.score(fake, labels)
+    with torch.no_grad():
+        real_logits = gan.score(real, labels) if gan.loss.uses_real else None
     loss = gan.loss.generator(fake_logits, real_logits)
     gan.descend(loss, gan.g_optimizer)
     return loss.detach()
@@ -220,7 +220,11 @@ class Run:
         )
 
     def advance(self) -> None:
-        """Un pas complet : `critic_steps` pas de D, chacun sur son lot, puis un pas de G."""
+        """Un pas complet : `critic_steps` pas de D, chacun sur son lot, puis un pas de G.
+
+        Les faux du dernier pas de D servent aussi à G, que D a jugés avant sa mise à jour et rejuge après : un
+        passage de G épargné sur deux.
+        """
         gan, compute = self.gan, self.gan.compute
         recipe = gan.recipe
         for k in range(recipe.critic_steps):
@@ -228,8 +232,10 @@ class Run:
             real, labels = self.images.batch(index, recipe.batch_size // compute.world_size, self.seed)
             real = compute.send(real)
             labels = labels.to(compute.device) if getattr(gan.generator, "num_classes", 0) else None
-            d_loss, d_real, d_fake = discriminator_step(gan, real, labels)
-        g_loss = generator_step(gan, real, labels)
+            with torch.set_grad_enabled(k == recipe.critic_steps - 1):
+                fake = gan.fake(len(real), labels)
+            d_loss, d_real, d_fake = discriminator_step(gan, real, fake, labels)
+        g_loss = generator_step(gan, real, fake, labels)
         self.step += 1
         gan.update_ema(self.images_seen)
         self.history.append(torch.stack([d_loss, g_loss, d_real, d_fake, gan.last_penalty]))

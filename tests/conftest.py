@@ -3,6 +3,13 @@
 from pathlib import Path
 
 import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def same_randomness() -> None:
+    """Chaque essai part de la même graine, seul ou parmi les autres : un échec se reproduit."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture

@@ -21,6 +21,13 @@ def test_cpu_is_the_reference():
     assert "float32" in compute.reason and not compute.grad_scaler().is_enabled()
 
 
+@pytest.mark.parametrize("amx,expected", [(True, torch.bfloat16), (False, None)])
+def test_mixed_takes_bf16_on_a_cpu_only_where_it_is_fast(amx, expected, monkeypatch):
+    monkeypatch.setattr(device, "has_matrix_units", lambda: amx)
+    compute = choose_compute("cpu", "mixed")
+    assert compute.dtype == expected and "AMX" in compute.reason
+
+
 @pytest.mark.parametrize("native,expected", [(True, torch.bfloat16), (False, torch.float16)])
 def test_a_t4_that_emulates_bf16_gets_fp16(native, expected, monkeypatch):
     def supported(including_emulation=True):

@@ -43,7 +43,8 @@ def test_discriminator_step_leaves_the_generator_alone():
     gan = make_gan(module=dense)
     before = [p.clone() for p in gan.generator.parameters()]
     d_before = weights(gan.discriminator)
-    discriminator_step(gan, DIGITS.batch(0)[0])
+    real = DIGITS.batch(0)[0]
+    discriminator_step(gan, real, gan.fake(len(real), None))
     assert all(torch.equal(a, b) for a, b in zip(before, gan.generator.parameters()))
     assert all(p.grad is None for p in gan.generator.parameters()), "D ne doit pas rétropropager dans G"
     assert not same(d_before, gan.discriminator.state_dict())
@@ -53,7 +54,8 @@ def test_generator_step_leaves_no_gradient_in_the_discriminator():
     gan = make_gan(module=dense)
     before = weights(gan.discriminator)
     g_before = weights(gan.generator)
-    generator_step(gan, DIGITS.batch(0)[0])
+    real = DIGITS.batch(0)[0]
+    generator_step(gan, real, gan.fake(len(real), None))
     assert all(p.grad is None for p in gan.discriminator.parameters())
     assert same(before, gan.discriminator.state_dict()) and not same(g_before, gan.generator.state_dict())
 
@@ -118,7 +120,7 @@ def test_lazy_penalty_is_scaled_and_skipped():
     losses = []
     for _ in range(2):  # le pas 0 calcule la pénalité, le pas 1 la saute
         torch.manual_seed(0)
-        losses.append(discriminator_step(gan, real)[0])
+        losses.append(discriminator_step(gan, real, gan.fake(len(real), None))[0])
     assert (losses[0] - losses[1]).item() == pytest.approx(4e4 * gan.last_penalty.item(), rel=1e-2)
 
 
@@ -196,12 +198,12 @@ def test_same_as_steps_written_by_hand():
     for step in range(5):
         torch.manual_seed(step_seed(0, step))
         real, _ = DIGITS.batch(step, 64)
-        fake = g2(torch.randn(64, 100)).detach()
-        loss = bce(d2(real), torch.ones(64)) + bce(d2(fake), torch.zeros(64))
+        fake = g2(torch.randn(64, 100))
+        loss = bce(d2(real), torch.ones(64)) + bce(d2(fake.detach()), torch.zeros(64))
         optimizers[1].zero_grad()
         loss.backward()
         optimizers[1].step()
-        loss = bce(d2(g2(torch.randn(64, 100))), torch.ones(64))
+        loss = bce(d2(fake), torch.ones(64))
         optimizers[0].zero_grad()
         loss.backward()
         optimizers[0].step()

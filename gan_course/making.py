@@ -1,0 +1,217 @@
+"""Refaire ce que le cours fournit : `python -m gan_course train celeba-dcgan-64`, ou `train features-faces`.
+
+Chaque entrée de GENERATORS est un chapitre en une ligne : des images, deux réseaux, une recette, un nombre de pas.
+"""
+
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+from gan_course.data import ImageSet, load_images
+from gan_course.evaluation import evaluate
+from gan_course.features import FeatureNetwork, load_features, save_features
+from gan_course.recipe import Recipe
+from gan_course.training import train
+from gan_course.zoo import WEIGHTS, save_generator
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Un générateur fourni. `options` va à load_images ; `generator` et `discriminator` aux deux réseaux de `model`."""
+
+    chapter: str
+    data: str
+    size: int
+    model: str
+    space: str
+    generator: Mapping[str, Any]
+    discriminator: Mapping[str, Any]
+    steps: int
+    classes: tuple[str, ...] = ()
+    changes: Mapping[str, Any] = field(default_factory=dict)  # ce qui diffère de la recette du modèle
+
+    def recipe(self) -> Recipe:
+        return Recipe(**{**asdict(import_module(f"gan_course.models.{self.model}").RECIPE), **self.changes})
+
+    def images(self, root: str | None = None) -> ImageSet:
+        images = load_images(self.data, size=self.size, root=root)
+        return images.select(list(self.classes)) if self.classes else images
+
+
+GREY, COLOUR = {"image_shape": (1, 28, 28)}, {"image_shape": (3, 32, 32)}
+GENERATORS = {
+    "mnist-dense-28": Entry("01", "mnist", 28, "dense", "digits", GREY, GREY, 10_000),
+    "mnist-conditional-28": Entry("03", "mnist", 28, "conditional", "digits", GREY, GREY, 10_000),
+    "celeba-dcgan-64": Entry(
+        "02", "celeba", 64, "dcgan", "faces",
+        {"image_shape": (3, 64, 64), "width": 48}, {"image_shape": (3, 64, 64), "width": 48}, 10_000,
+    ),
+    "cifar-wgan-32": Entry("04", "cifar10", 32, "wgan", "objects", COLOUR, COLOUR, 10_000),
+    "celeba-stylegan-32": Entry("05", "celeba", 32, "stylegan", "faces", COLOUR, COLOUR, 10_000),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Space:
+    """Un espace de caractéristiques fourni : le classifieur que l'on entraîne, et sur quoi."""
+
+    data: str
+    size: int
+    epochs: int
+    shift: int  # décalage aléatoire, en pixels, des images d'entraînement
+    flip: bool
+
+
+SPACES = {
+    "digits": Space("mnist", 28, 4, 2, False),
+    "objects": Space("cifar10", 32, 16, 3, True),
+    "faces": Space("celeba", 64, 14, 4, True),
+}
+
+
+def make(
+    name: str, steps: int | None = None, seed: int = 0, root: str | None = None, folder: Path = WEIGHTS
+) -> Path:
+    """Refait un générateur ou un espace fourni, et rend le chemin de ses poids.
+
+    Lève ValueError si le nom est inconnu.
+    """
+    if name in GENERATORS:
+        return make_generator(name, steps, seed, root, folder)
+    if name.removeprefix("features-") in SPACES:
+        return make_space(name.removeprefix("features-"), seed, root, folder)
+    known = [*GENERATORS, *(f"features-{space}" for space in SPACES)]
+    raise ValueError(f"Rien ne s'appelle « {name} » parmi ce que le cours fournit : {', '.join(known)}.")
+
+
+def make_generator(name: str, steps: int | None, seed: int, root: str | None, folder: Path) -> Path:
+    """Entraîne `name` jusqu'au pas `steps`, le mesure et l'écrit avec sa carte et 64 images."""
+    entry = GENERATORS[name]
+    steps = entry.steps if steps is None else steps
+    space, images = load_features(entry.space, folder), entry.images(root)
+    torch.manual_seed(seed)
+    module = import_module(f"gan_course.models.{entry.model}")
+    g, d = module.Generator(**entry.generator), module.Discriminator(**entry.discriminator)
+    checkpoint = f"runs/{name}-{seed}.pt"
+    for progress in train(g, d, images, entry.recipe(), steps, checkpoint, seed=seed, precision="mixed"):
+        if progress.step % 500 == 0:
+            print(f"{name} : pas {progress.step}, {progress.seconds / 60:.1f} min", file=sys.stderr, flush=True)
+    what = f"{entry.data}, train, {entry.size} px" + (f", classes {', '.join(entry.classes)}" if entry.classes else "")
+    measured = evaluate(progress.ema, images, space, min(5_000, len(images)), seed, what)
+    card = {
+        "chapter": entry.chapter,
+        "data": f"{what}, {len(images)} images",
+        "command": f"python -m gan_course train {name} --steps {steps} --seed {seed}",
+        "recipe": asdict(entry.recipe()),
+        "steps": progress.step,
+        "images_seen": progress.images_seen,
+        "minutes": round(progress.seconds / 60, 1),
+        "machine": machine(progress.device),
+        "seed": seed,
+        "evaluation": asdict(measured),
+    }
+    path = save_generator(progress.ema, name, entry.model, entry.generator, card, folder)
+    save_sheet(progress.ema, path.with_suffix(".png"), seed)
+    print(measured)
+    return path
+
+
+@torch.no_grad()
+def save_sheet(generator: nn.Module, path: Path, seed: int) -> None:
+    """Écrit 64 images du générateur, non choisies : les 64 premiers z de la graine. Une colonne par classe."""
+    from gan_course.display import show_grid
+
+    z = torch.randn(64, generator.latent_dim, generator=torch.Generator().manual_seed(seed))
+    classes = generator.num_classes
+    columns = min(classes, 10) or 8
+    z = z[: 64 // columns * columns]
+    images = generator(z, torch.arange(len(z)) % columns) if classes else generator(z)
+    show_grid(images, columns=columns).savefig(path, dpi=100)
+
+
+def make_space(name: str, seed: int, root: str | None, folder: Path) -> Path:
+    """Entraîne le classifieur d'un espace, mesure sa justesse sur les images de test, et l'écrit avec sa carte."""
+    space = SPACES[name]
+    parts = (load_images(space.data, size=space.size, root=root, split=split) for split in ("train", "test"))
+    train_set, test_set = parts
+    targets, test_targets = classifier_targets(train_set), classifier_targets(test_set)
+    torch.manual_seed(seed)
+    outputs = train_set.num_classes or targets.shape[1]
+    network = FeatureNetwork(train_set.image_shape, outputs).to(memory_format=torch.channels_last)
+    fit(network, train_set, targets, space, seed)
+    accuracy = score(network, test_set, test_targets)
+    card = {
+        "data": f"{space.data}, {space.size} px, {len(train_set)} images",
+        "command": f"python -m gan_course train features-{name} --seed {seed}",
+        "accuracy": f"{100 * accuracy:.1f} % sur {len(test_set)} images de test",
+        "epochs": space.epochs,
+        "machine": machine(torch.device("cpu")),
+        "seed": seed,
+    }
+    print(card["accuracy"])
+    return save_features(network, name, card, folder)
+
+
+def classifier_targets(images: ImageSet) -> Tensor:
+    """Ce que le classifieur apprend : la classe (N,), ou à défaut les attributs (N, P), 0 ou 1."""
+    return images.labels if images.labels is not None else images.parameters
+
+
+def fit(network: FeatureNetwork, images: ImageSet, targets: Tensor, space: Space, seed: int) -> None:
+    """Entraîne le classifieur : Adam, un cycle de pas d'apprentissage, décalages et miroirs au hasard."""
+    batch_size = 128
+    steps = space.epochs * len(images) // batch_size
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, steps)
+    indices = ImageSet(images.images, torch.arange(len(images)))  # les étiquettes disent quelle image est où
+    for step in range(steps):
+        x, chosen = indices.batch(step, batch_size, seed)
+        loss = objective(network(augment(x, space)), targets[chosen])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        if step % 100 == 0:
+            print(f"pas {step} sur {steps} : {loss.item():.3f}", file=sys.stderr, flush=True)
+
+
+def objective(logits: Tensor, targets: Tensor) -> Tensor:
+    return cross_entropy(logits, targets) if targets.dim() == 1 else binary_cross_entropy_with_logits(logits, targets)
+
+
+def augment(x: Tensor, space: Space) -> Tensor:
+    """Décale le lot, et retourne une image sur deux."""
+    x = torch.roll(x, torch.randint(-space.shift, space.shift + 1, (2,)).tolist(), (2, 3))
+    if space.flip:
+        x = torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, x.flip(3), x)
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def score(network: FeatureNetwork, images: ImageSet, targets: Tensor, batch_size: int = 200) -> float:
+    """Part des réponses justes : classes reconnues, ou attributs devinés."""
+    network.eval()
+    right = []
+    for start in range(0, len(images), batch_size):
+        logits = network(images.images[start : start + batch_size].float() / 127.5 - 1)
+        expected = targets[start : start + batch_size]
+        right.append(logits.argmax(1) == expected if expected.dim() == 1 else (logits > 0) == (expected > 0.5))
+    return torch.cat([answers.float().flatten() for answers in right]).mean().item()
+
+
+def machine(device: torch.device) -> str:
+    """Ce sur quoi l'entraînement a tourné, en une ligne."""
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
+    units = torch.backends.cpu.get_cpu_capability()
+    cores = f"{os.cpu_count()} cœurs {platform.machine()} ({units}), {torch.get_num_threads()} fil(s)"
+    return f"{cores}, torch {torch.__version__}, sans GPU"

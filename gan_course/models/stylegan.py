@@ -1,0 +1,170 @@
+"""Mini-StyleGAN (Karras et al., 2019) : z devient un style w, que chaque couche lit ; PyTorch pur, de 8 à 128 px.
+
+G part d'une constante apprise 4×4. Chaque bloc fait deux fois [convolution → bruit → LeakyReLU → AdaIN], puis ajoute sa
+contribution à l'image (toRGB, sommées d'un bloc à l'autre : Karras et al., 2020, § 4). D est son miroir.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, leaky_relu
+
+from gan_course.models._checks import check_image_shape, check_images, check_labels, check_latent
+from gan_course.models._stylegan import (
+    EqualizedConv2d,
+    EqualizedLinear,
+    Mapping,
+    StyledConvolution,
+    minibatch_deviation,
+    resolutions,
+)
+from gan_course.recipe import Recipe
+
+SIZES = (8, 16, 32, 64, 128)
+
+# Karras et al., 2020 : perte non saturante, R1 tous les 16 pas, Adam (0 ; 0,99). Le γ de R1 suit leur règle à 32 px.
+RECIPE = Recipe(
+    loss="non_saturating",
+    batch_size=32,
+    penalty="r1",
+    penalty_weight=0.1,
+    penalty_every=16,
+    g_lr=2e-3,
+    d_lr=2e-3,
+    betas=(0.0, 0.99),
+    ema_halflife=20_000,
+    ema_rampup=0.1,
+)
+
+
+class Generator(nn.Module):
+    """G(z) = synthesize(styles(z)) : (B, latent_dim) → (B, C, H, W), H = W = 8, 16, 32, 64 ou 128.
+
+    `width` : nombre de cartes à pleine résolution, doublé à chaque étage vers 4×4 jusqu'à 4 × width. Pendant
+    l'entraînement, deux images sur trois reçoivent deux styles, coupés à une couche au hasard (« style mixing »).
+    Une tangente hyperbolique borne la sortie, comme dans les autres chapitres ; l'article s'en passe.
+
+    Lève ValueError si la forme demandée, z, y ou les styles ne conviennent pas.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int] = (3, 32, 32),
+        num_classes: int = 0,
+        latent_dim: int = 128,
+        width: int = 32,
+        mixing: float = 0.67,
+    ) -> None:
+        super().__init__()
+        self.image_shape = check_image_shape(image_shape, SIZES)
+        self.num_classes, self.latent_dim, self.mixing = num_classes, latent_dim, mixing
+        self.mapping = Mapping(latent_dim, num_classes)
+        self.register_buffer("mean_style", torch.zeros(latent_dim))
+        channels = resolutions(image_shape[1], width)
+        self.constant = nn.Parameter(torch.randn(1, channels[4], 4, 4))
+        self.layers, self.to_rgb = nn.ModuleList(), nn.ModuleList()
+        inputs = channels[4]
+        for size, outputs in channels.items():
+            self.layers.append(StyledConvolution(inputs, outputs, size, latent_dim, double=size > 4))
+            self.layers.append(StyledConvolution(outputs, outputs, size, latent_dim))
+            self.to_rgb.append(EqualizedConv2d(outputs, image_shape[0], 1))
+            inputs = outputs
+
+    @property
+    def num_layers(self) -> int:
+        """Nombre de couches qui lisent un style : deux par bloc, 8 à 32 px."""
+        return len(self.layers)
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        styles = self.styles(z, y)
+        if self.training:
+            self.mean_style.lerp_(styles[:, 0].detach().float().mean(0), 0.005)
+            other = self.styles(torch.randn_like(z), y)
+            cut = torch.randint(1, self.num_layers, (len(z), 1), device=z.device)
+            mixed = torch.rand(len(z), 1, device=z.device) < self.mixing
+            swap = mixed & (torch.arange(self.num_layers, device=z.device) >= cut)
+            return self.synthesize(torch.where(swap[:, :, None], other, styles))
+        return self.synthesize(styles)
+
+    def styles(self, z: Tensor, y: Tensor | None = None, psi: float = 1.0) -> Tensor:
+        """Styles (B, num_layers, latent_dim) de z, le même à chaque couche ; psi < 1 les tire vers leur moyenne.
+
+        w' = w̄ + ψ (w - w̄) : ψ = 1 ne change rien, ψ = 0 rend l'image moyenne (Karras et al., 2019, § B).
+        """
+        check_latent(z, self.latent_dim)
+        check_labels(y, self.num_classes, len(z))
+        w = self.mapping(z, y)
+        if psi != 1:
+            w = torch.lerp(self.mean_style.to(w), w, psi)
+        return w[:, None].expand(-1, self.num_layers, -1)
+
+    def synthesize(self, styles: Tensor, noise: float = 1.0) -> Tensor:
+        """Image (B, C, H, W) de styles (B, num_layers, latent_dim), qui peuvent différer d'une couche à l'autre.
+
+        `noise` multiplie le bruit de chaque couche. Il est neuf à chaque appel pendant l'entraînement, et toujours
+        le même en mode évaluation : deux images du même z sont alors identiques.
+        """
+        if tuple(styles.shape[1:]) != (self.num_layers, self.latent_dim):
+            raise ValueError(
+                f"styles est de forme {tuple(styles.shape)} ; il faut (B, {self.num_layers}, {self.latent_dim}) : à "
+                f"{self.image_shape[1]} px, {self.num_layers} couches lisent un style. Partez de generator.styles(z)."
+            )
+        h = self.constant.expand(len(styles), -1, -1, -1)
+        image = None
+        for index, to_rgb in enumerate(self.to_rgb):
+            for k in (2 * index, 2 * index + 1):
+                h = self.layers[k](h, styles[:, k], noise)
+            rgb = to_rgb(h)
+            image = rgb if image is None else rgb + interpolate(image, scale_factor=2, mode="bilinear")
+        # Chaque toRGB rend des nombres d'écart-type voisin de 1 : leur somme saturerait la tangente.
+        return torch.tanh(image / len(self.to_rgb))
+
+
+def mix_styles(coarse: Tensor, fine: Tensor, crossover: int) -> Tensor:
+    """Styles de `coarse` pour les `crossover` premières couches, de `fine` ensuite : (B, L, latent_dim).
+
+    Lève ValueError si crossover n'est pas entre 0 et L, ou si les formes diffèrent.
+    """
+    if coarse.shape != fine.shape or coarse.dim() != 3:
+        raise ValueError(f"Styles {tuple(coarse.shape)} et {tuple(fine.shape)} : il faut deux fois (B, L, latent_dim).")
+    if not 0 <= crossover <= coarse.shape[1]:
+        raise ValueError(
+            f"crossover={crossover} : à cette résolution, le générateur n'a que {coarse.shape[1]} couches de style. "
+            f"Choisissez de 0 à {coarse.shape[1]}."
+        )
+    return torch.cat([coarse[:, :crossover], fine[:, crossover:]], dim=1)
+
+
+class Discriminator(nn.Module):
+    """D(x) : (B, C, H, W) → logits (B,). fromRGB, deux convolutions par bloc, puis l'écart-type du lot à 4×4.
+
+    Conditionnel si num_classes > 0 (projection). Lève ValueError si la forme, x ou y ne convient pas.
+    """
+
+    def __init__(
+        self, image_shape: tuple[int, int, int] = (3, 32, 32), num_classes: int = 0, width: int = 32
+    ) -> None:
+        super().__init__()
+        self.image_shape = check_image_shape(image_shape, SIZES)
+        self.num_classes = num_classes
+        channels = list(resolutions(image_shape[1], width).values())[::-1]
+        self.from_rgb = EqualizedConv2d(image_shape[0], channels[0], 1)
+        self.blocks = nn.ModuleList()
+        for inputs, outputs in zip(channels, channels[1:]):
+            convolutions = [EqualizedConv2d(inputs, inputs, 3), EqualizedConv2d(inputs, outputs, 3, stride=2)]
+            self.blocks.append(nn.Sequential(convolutions[0], nn.LeakyReLU(0.2), convolutions[1], nn.LeakyReLU(0.2)))
+        last = channels[-1]
+        self.final = EqualizedConv2d(last + 1, last, 3)
+        self.features = EqualizedLinear(last * 16, last)
+        self.score = EqualizedLinear(last, 1)
+        self.embedding = nn.Embedding(num_classes, last) if num_classes else None
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        check_images(x, self.image_shape)
+        check_labels(y, self.num_classes, len(x))
+        h = leaky_relu(self.from_rgb(x), 0.2)
+        for block in self.blocks:
+            h = block(h)
+        h = leaky_relu(self.final(minibatch_deviation(h)), 0.2)
+        h = leaky_relu(self.features(h.flatten(1)), 0.2)
+        logits = self.score(h).squeeze(1)
+        return logits if self.embedding is None else logits + (self.embedding(y) * h).sum(1) / h.shape[1] ** 0.5

@@ -1,0 +1,299 @@
+"""Exercices du chapitre 05 : mesurer un écart entre deux nuages, et manier les styles de Mini-StyleGAN."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from gan_course.exercises.report import Broken, Exercise, Property, expect_close, expect_shape
+
+
+def cloud(count: int, seed: int = 0) -> Tensor:
+    """Un nuage (count, 3) corrélé, d'écarts-types différents d'une coordonnée à l'autre."""
+    draw = torch.Generator().manual_seed(seed)
+    mixing = torch.tensor([[1.0, 0.5, 0.0], [0.0, 2.0, 0.5], [0.0, 0.0, 0.5]])
+    return torch.randn(count, 3, generator=draw) @ mixing + torch.tensor([1.0, -2.0, 0.5])
+
+
+def distance_to_itself_is_zero(answer: Callable) -> None:
+    a = cloud(200)
+    expect_close(answer(a, a.clone()), 0.0, "Distance d'un nuage (200, 3) à lui-même", 1e-4)
+
+
+def shift_costs_its_squared_length(answer: Callable) -> None:
+    a = cloud(200)
+    got = answer(a, a + torch.tensor([3.0, 0.0, -4.0]))
+    expect_close(got, 25.0, "Nuage décalé de δ = (3, 0, -4) : il faut ‖δ‖²", 1e-3)
+
+
+def spread_costs_the_gap_of_deviations(answer: Callable) -> None:
+    a = cloud(2_000)
+    mean, std = a.mean(0), a.std(0)
+    factors = torch.tensor([3.0, 1.0, 0.5])
+    expected = ((factors - 1) * std).square().sum()
+    got = answer(a, mean + (a - mean) * factors)
+    expect_close(got, expected, "Nuage étalé de (3 ; 1 ; 0,5) autour de sa moyenne : Σ (σ_a - σ_b)²", 1e-2)
+
+
+def clouds_may_differ_in_size(answer: Callable) -> None:
+    a, b = cloud(300), cloud(500, seed=1) + 5
+    expected = (a.mean(0) - b.mean(0)).square().sum() + (a.std(0) - b.std(0)).square().sum()
+    expect_close(answer(a, b), expected, "Nuages de 300 et de 500 points", 1e-2)
+
+
+def correlations_are_ignored(answer: Callable) -> None:
+    a = cloud(400)
+    b = torch.stack([column[torch.randperm(400)] for column in a.T], dim=1)
+    expect_close(answer(a, b), 0.0, "Même nuage, chaque coordonnée rebattue séparément", 1e-3)
+
+
+CONTENT = torch.linspace(0, 7, 2 * 3 * 16 * 16).sin().view(2, 3, 16, 16) * 0.5 + 0.2
+
+
+def style_images() -> Tensor:
+    """Deux images (2, 3, 12, 20), dont chaque carte a sa propre moyenne et son propre écart-type."""
+    draw = torch.Generator().manual_seed(1)
+    noise = torch.randn(2, 3, 12, 20, generator=draw)
+    scale, shift = torch.arange(1.0, 7).view(2, 3, 1, 1), torch.arange(-3.0, 3).view(2, 3, 1, 1)
+    return noise * scale + shift
+
+
+def transferred(answer: Callable, content: Tensor = CONTENT) -> Tensor:
+    """La réponse de l'étudiant, après vérification de sa forme, qui est celle du contenu."""
+    got = answer(content.clone(), style_images())
+    expect_shape(got, tuple(content.shape), "Contenu (2, 3, 16, 16), style (2, 3, 12, 20)")
+    return got
+
+
+def transfer_takes_the_mean(answer: Callable) -> None:
+    expected = style_images().mean((2, 3))
+    expect_close(transferred(answer).mean((2, 3)), expected, "Moyenne de chaque carte de chaque image", 1e-2)
+
+
+def transfer_takes_the_deviation(answer: Callable) -> None:
+    expected = style_images().std((2, 3))
+    expect_close(transferred(answer).std((2, 3)), expected, "Écart-type de chaque carte de chaque image", 1e-2)
+
+
+def transfer_erases_the_lighting(answer: Callable) -> None:
+    # Chaque carte est éclairée à sa façon : seule une normalisation carte par carte l'efface.
+    gain, offset = torch.arange(1.0, 7).view(2, 3, 1, 1), torch.arange(6.0).view(2, 3, 1, 1)
+    before, after = transferred(answer), transferred(answer, gain * CONTENT + offset)
+    expect_close(after, before, "Contenu × (1 à 6) + (0 à 5), comparé au contenu", 1e-2)
+
+
+def transfer_keeps_the_drawing(answer: Callable) -> None:
+    def drawing(x: Tensor) -> Tensor:
+        return (x - x.mean((2, 3), keepdim=True)) / x.std((2, 3), keepdim=True)
+
+    expect_close(drawing(transferred(answer)), drawing(CONTENT), "Carte centrée et réduite, avant et après", 1e-2)
+
+
+def transfer_survives_a_flat_map(answer: Callable) -> None:
+    got = transferred(answer, torch.full((2, 3, 16, 16), 0.5))
+    if not got.isfinite().all():
+        raise Broken("Contenu constant, d'écart-type 0 : le résultat contient nan ou inf.")
+
+
+STYLES = torch.arange(2 * 4 * 3, dtype=torch.float32).view(2, 4, 3) / 10
+MEAN = torch.tensor([1.0, -1.0, 0.5])
+
+
+def truncated(answer: Callable, psi: float, layers: int) -> Tensor:
+    got = answer(STYLES.clone(), MEAN.clone(), psi, layers)
+    expect_shape(got, (2, 4, 3), "styles de forme (2, 4, 3)")
+    return got
+
+
+def full_psi_changes_nothing(answer: Callable) -> None:
+    expect_close(truncated(answer, 1.0, 4), STYLES, "psi = 1 sur les quatre couches")
+
+
+def zero_psi_gives_the_mean(answer: Callable) -> None:
+    expect_close(truncated(answer, 0.0, 4), MEAN.expand(2, 4, 3), "psi = 0 sur les quatre couches")
+
+
+def psi_is_a_fraction_of_the_way(answer: Callable) -> None:
+    expected = MEAN + 0.25 * (STYLES - MEAN)
+    expect_close(truncated(answer, 0.25, 4), expected, "psi = 0,25 sur les quatre couches")
+
+
+def fine_layers_are_spared(answer: Callable) -> None:
+    got = truncated(answer, 0.0, 1)
+    expect_close(got[:, 1:], STYLES[:, 1:], "psi = 0, layers = 1 : couches 1, 2 et 3")
+    expect_close(got[:, 0], MEAN.expand(2, 3), "psi = 0, layers = 1 : couche 0")
+
+
+def styles_are_not_modified(answer: Callable) -> None:
+    given = STYLES.clone()
+    answer(given, MEAN.clone(), 0.5, 2)
+    expect_close(given, STYLES, "Les styles donnés, après l'appel")
+
+
+def grid_of(answer: Callable, crossover: int) -> tuple[Tensor, Tensor, Tensor]:
+    """La réponse, remise en (3 lignes, 2 colonnes, 5 couches, 4), et les styles qui y ont conduit."""
+    rows, columns = torch.arange(60.0).view(3, 5, 4), -torch.arange(1.0, 41).view(2, 5, 4)
+    got = answer(rows, columns, crossover)
+    expect_shape(got, (6, 5, 4), "3 lignes et 2 colonnes, 5 couches de 4 nombres")
+    return got.view(3, 2, 5, 4), rows[:, None].expand(3, 2, 5, 4), columns[None].expand(3, 2, 5, 4)
+
+
+def first_layers_follow_the_row(answer: Callable) -> None:
+    got, rows, _ = grid_of(answer, 2)
+    expect_close(got[:, :, :2], rows[:, :, :2], "crossover = 2 : couches 0 et 1")
+
+
+def last_layers_follow_the_column(answer: Callable) -> None:
+    got, _, columns = grid_of(answer, 2)
+    expect_close(got[:, :, 2:], columns[:, :, 2:], "crossover = 2 : couches 2, 3 et 4")
+
+
+def extremes_copy_one_parent(answer: Callable) -> None:
+    got, _, columns = grid_of(answer, 0)
+    expect_close(got, columns, "crossover = 0")
+    got, rows, _ = grid_of(answer, 5)
+    expect_close(got, rows, "crossover = 5, le nombre de couches")
+
+
+EXERCISES: dict[str, Exercise] = {
+    "frechet_diagonal": Exercise(
+        "frechet_diagonal",
+        (
+            Property(
+                "d'un nuage à lui-même, la distance est 0",
+                distance_to_itself_is_zero,
+                "un générateur parfait n'aurait pas la meilleure note.",
+            ),
+            Property(
+                "décaler un nuage de δ coûte ‖δ‖²",
+                shift_costs_its_squared_length,
+                "l'unité n'est plus celle du FID : le résultat ne se compare à aucun autre.",
+            ),
+            Property(
+                "étaler un nuage coûte le carré de l'écart des écarts-types",
+                spread_costs_the_gap_of_deviations,
+                "un générateur effondré, trop peu varié, passerait inaperçu ou serait mal puni.",
+            ),
+            Property(
+                "les deux nuages peuvent avoir des tailles différentes",
+                clouds_may_differ_in_size,
+                "comparer les lignes deux à deux n'a pas de sens : aucune image n'est la réponse d'une autre.",
+            ),
+            Property(
+                "les corrélations sont ignorées : à mêmes moyennes et écarts-types, 0",
+                correlations_are_ignored,
+                "ce n'est pas la distance demandée ; elle coûte une racine de matrice de plus.",
+            ),
+        ),
+        (
+            "Moyenne et écart-type se prennent sur les images (dim=0), la somme sur les coordonnées.",
+            "Il y a deux termes : l'écart des moyennes au carré, et l'écart des écarts-types (pas des variances) au "
+            "carré.",
+            "return (a.mean(0) - b.mean(0)).square().sum() + (a.std(0) - b.std(0)).square().sum().",
+        ),
+    ),
+    "adain_transfer": Exercise(
+        "adain_transfer",
+        (
+            Property(
+                "le résultat a la forme du contenu, quelle que soit celle du style",
+                transferred,
+                "le style ne donne que deux nombres par carte : il n'a pas à avoir la même taille.",
+            ),
+            Property(
+                "chaque carte prend la moyenne de celle du style",
+                transfer_takes_the_mean,
+                "la teinte ne passe pas d'une image à l'autre.",
+            ),
+            Property(
+                "chaque carte prend l'écart-type de celle du style",
+                transfer_takes_the_deviation,
+                "le contraste ne passe pas, ou les images du lot se mélangent.",
+            ),
+            Property(
+                "l'éclairage du contenu n'a plus d'effet",
+                transfer_erases_the_lighting,
+                "une couche hériterait du style des couches précédentes : les styles ne seraient plus séparables.",
+            ),
+            Property(
+                "le dessin du contenu est conservé",
+                transfer_keeps_the_drawing,
+                "AdaIN ne doit changer que deux nombres par carte ; ici l'image elle-même est perdue.",
+            ),
+            Property(
+                "une carte constante ne donne pas nan",
+                transfer_survives_a_flat_map,
+                "au premier neurone éteint, toutes les images deviennent nan.",
+            ),
+        ),
+        (
+            "Centrez et réduisez chaque carte du contenu, puis donnez-lui l'écart-type et la moyenne du style.",
+            "x.mean((2, 3), keepdim=True) rend (B, C, 1, 1), qui se soustrait à x ; ajoutez un petit nombre au "
+            "dénominateur.",
+            "m, s = x.mean((2, 3), keepdim=True), x.std((2, 3), keepdim=True) pour le contenu, de même pour le "
+            "style, puis (content - m) / (s + 1e-5) * s_style + m_style.",
+        ),
+    ),
+    "truncate_styles": Exercise(
+        "truncate_styles",
+        (
+            Property("psi = 1 ne change rien", full_psi_changes_nothing, "toutes les images seraient déformées."),
+            Property(
+                "psi = 0 donne le style moyen",
+                zero_psi_gives_the_mean,
+                "la troncature ne mènerait plus à l'image moyenne, celle que G réussit le mieux.",
+            ),
+            Property(
+                "entre les deux, psi est la fraction du chemin gardée",
+                psi_is_a_fraction_of_the_way,
+                "la courbe précision-rappel serait parcourue à l'envers, ou pas du tout.",
+            ),
+            Property(
+                "seules les `layers` premières couches sont tronquées",
+                fine_layers_are_spared,
+                "les couleurs s'affadiraient avec la pose, alors que l'on voulait n'assagir que la pose.",
+            ),
+            Property(
+                "les styles donnés ne sont pas modifiés",
+                styles_are_not_modified,
+                "la deuxième image d'une série serait tronquée deux fois.",
+            ),
+        ),
+        (
+            "La formule est w̄ + ψ (w - w̄), appliquée à une partie des couches seulement.",
+            "styles[:, :layers] désigne les premières couches. Travaillez sur une copie, ou recollez par torch.cat.",
+            "out = styles.clone(), out[:, :layers] = mean + psi * (styles[:, :layers] - mean), return out.",
+        ),
+    ),
+    "style_grid": Exercise(
+        "style_grid",
+        (
+            Property(
+                "il y a un style par couple : (R × C, L, D)",
+                lambda answer: grid_of(answer, crossover=2),
+                "la grille n'a pas toutes ses cases, et l'affichage décale les lignes.",
+            ),
+            Property(
+                "les premières couches viennent de la ligne",
+                first_layers_follow_the_row,
+                "la pose et la forme ne seraient plus les mêmes le long d'une ligne : la figure ne montre rien.",
+            ),
+            Property(
+                "les dernières couches viennent de la colonne",
+                last_layers_follow_the_column,
+                "les couleurs ne seraient plus les mêmes le long d'une colonne.",
+            ),
+            Property(
+                "aux deux extrêmes, on retrouve l'un des deux parents",
+                extremes_copy_one_parent,
+                "la coupure est décalée d'une couche.",
+            ),
+        ),
+        (
+            "Dans l'ordre de lecture, la ligne change lentement et la colonne vite.",
+            "rows.repeat_interleave(C, 0) donne AAA BBB ; columns.repeat(R, 1, 1) donne XYZ XYZ.",
+            "coarse, fine = rows.repeat_interleave(len(columns), 0), columns.repeat(len(rows), 1, 1), puis "
+            "torch.cat([coarse[:, :crossover], fine[:, crossover:]], dim=1).",
+        ),
+    ),
+}

@@ -7,11 +7,12 @@ ce qui ne tient pas, ce que l'erreur causerait dans un entraînement, et donne u
 from collections.abc import Callable
 from difflib import get_close_matches
 
-from gan_course.exercises import chapter01, chapter03, chapter04, chapter05, shared
+from gan_course.exercises import chapter01, chapter02, chapter03, chapter04, chapter05, shared
 from gan_course.exercises.report import Exercise, Report, examine
 
 EXERCISES: dict[str, Exercise] = {
     **chapter01.EXERCISES,
+    **chapter02.EXERCISES,
     **chapter03.EXERCISES,
     **chapter04.EXERCISES,
     **chapter05.EXERCISES,

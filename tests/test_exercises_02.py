@@ -1,0 +1,326 @@
+"""Les exercices du chapitre 02 : toute réponse juste passe, toute réponse fausse est refusée en nommant pourquoi."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from gan_course import latent
+from gan_course.exercises import EXERCISES
+from gan_course.exercises.chapter02 import EXERCISES as CHAPTER
+from gan_course.exercises.report import examine
+from gan_course.models import dcgan
+
+
+def size_by_formula(n, layers):
+    for k, s, p, op in layers:
+        n = (n - 1) * s - 2 * p + k + op
+    return n
+
+
+def size_by_counting(n, layers):
+    for k, s, p, op in layers:
+        touched = {i * s + j for i in range(n) for j in range(k)}
+        n = max(touched) + 1 - 2 * p + op
+    return n
+
+
+def size_by_torch(n, layers):
+    x = torch.zeros(1, 1, n)
+    for k, s, p, op in layers:
+        x = nn.functional.conv_transpose1d(x, torch.zeros(1, 1, k), None, s, p, op)
+    return x.shape[-1]
+
+
+def initialise_by_loop(network):
+    for layer in network.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.normal_(layer.weight, 0.0, 0.02)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.weight, 1.0, 0.02)
+            nn.init.zeros_(layer.bias)
+
+
+def initialise_by_apply(network):
+    def one(layer):
+        name = type(layer).__name__
+        if "Conv" in name:
+            layer.weight.data = 0.02 * torch.randn_like(layer.weight)
+        elif "BatchNorm" in name:
+            layer.weight.data = 1 + 0.02 * torch.randn_like(layer.weight)
+        if "Linear" not in name and getattr(layer, "bias", None) is not None:
+            layer.bias.data.zero_()
+
+    network.apply(one)
+
+
+def slerp_by_angle(a, b, t):
+    omega = torch.arccos((a @ b / (a.norm() * b.norm())).clamp(-1, 1))
+    if omega < 1e-3:
+        return (1 - t) * a + t * b
+    return (torch.sin((1 - t) * omega) * a + torch.sin(t * omega) * b) / torch.sin(omega)
+
+
+def slerp_by_rotation(a, b, t):
+    across = b - (a @ b) / (a @ a) * a
+    if across.norm() < 1e-4:
+        return a
+    across = across / across.norm() * a.norm()
+    omega = math.acos(max(-1.0, min(1.0, float(a @ b / (a.norm() * b.norm())))))
+    return math.cos(t * omega) * a + math.sin(t * omega) * across
+
+
+def remove_by_projection(direction, other):
+    return direction - (direction @ other) / (other @ other) * other
+
+
+def remove_by_unit_vector(direction, other):
+    unit = other / other.norm()
+    return direction - torch.dot(direction, unit) * unit
+
+
+def remove_by_least_squares(direction, other):
+    share = torch.linalg.lstsq(other[:, None], direction[:, None]).solution
+    return direction - share.item() * other
+
+
+RIGHT = {
+    "output_size": (size_by_formula, size_by_counting, size_by_torch),
+    "initialise_weights": (initialise_by_loop, initialise_by_apply, dcgan.initialise),
+    "slerp": (slerp_by_angle, slerp_by_rotation, latent.slerp),
+    "remove_component": (remove_by_projection, remove_by_unit_vector, remove_by_least_squares),
+}
+
+
+def size_of_a_convolution(n, layers):
+    for k, s, p, _ in layers:
+        n = (n + 2 * p - k) // s + 1
+    return n
+
+
+def size_times_stride(n, layers):
+    for k, s, p, op in layers:
+        n = n * s - 2 * p + k + op
+    return n
+
+
+def size_padding_once(n, layers):
+    for k, s, p, op in layers:
+        n = (n - 1) * s - p + k + op
+    return n
+
+
+def size_without_output_padding(n, layers):
+    for k, s, p, _ in layers:
+        n = (n - 1) * s - 2 * p + k
+    return n
+
+
+def size_output_padding_twice(n, layers):
+    return size_by_formula(n, [(k, s, p, 2 * op) for k, s, p, op in layers])
+
+
+def size_of_the_last_layer(n, layers):
+    return size_by_formula(n, layers[-1:])
+
+
+def initialise_everything_the_same(network):
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, 0.0, 0.02)
+
+
+def initialise_transposed_only(network):
+    for layer in network.modules():
+        if isinstance(layer, nn.ConvTranspose2d):
+            nn.init.normal_(layer.weight, 0.0, 0.02)
+
+
+def initialise_top_level_only(network):
+    for layer in network.children():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.normal_(layer.weight, 0.0, 0.02)
+            nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.weight, 1.0, 0.02)
+            nn.init.zeros_(layer.bias)
+
+
+def initialise_uniform(network):
+    initialise_by_loop(network)
+    for layer in network.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.uniform_(layer.weight, -0.02 * 3**0.5, 0.02 * 3**0.5)
+
+
+def initialise_with_variance(network):
+    initialise_by_loop(network)
+    for layer in network.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.normal_(layer.weight, 0.0, 0.02**0.5)
+
+
+def initialise_scales_to_one(network):
+    initialise_by_loop(network)
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.ones_(layer.weight)
+
+
+def initialise_keeping_biases(network):
+    for layer in network.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.normal_(layer.weight, 0.0, 0.02)
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.weight, 1.0, 0.02)
+
+
+def initialise_and_freeze(network):
+    initialise_by_loop(network)
+    network.requires_grad_(False)
+
+
+def slerp_that_is_lerp(a, b, t):
+    return (1 - t) * a + t * b
+
+
+def slerp_by_rescaled_lerp(a, b, t):
+    middle = (1 - t) * a + t * b
+    return middle / middle.norm() * a.norm()
+
+
+def slerp_backwards(a, b, t):
+    return slerp_by_angle(b, a, t)
+
+
+def slerp_dividing_by_zero(a, b, t):
+    omega = torch.arccos((a @ b / (a.norm() * b.norm())).clamp(-1, 1))
+    omega = torch.where(omega < 1e-3, torch.zeros_like(omega), omega)
+    return (torch.sin((1 - t) * omega) * a + torch.sin(t * omega) * b) / torch.sin(omega)
+
+
+def slerp_without_sine(a, b, t):
+    omega = torch.arccos((a @ b / (a.norm() * b.norm())).clamp(-1, 1))
+    return torch.sin((1 - t) * omega) * a + torch.sin(t * omega) * b
+
+
+def slerp_on_the_unit_sphere(a, b, t):
+    return slerp_by_angle(a / a.norm(), b / b.norm(), t)
+
+
+def remove_assuming_a_unit_vector(direction, other):
+    return direction - (direction @ other) * other
+
+
+def remove_by_difference(direction, other):
+    return direction - other
+
+
+def remove_the_wrong_one(direction, other):
+    return (direction @ other) / (other @ other) * other
+
+
+def remove_and_normalise(direction, other):
+    rest = remove_by_projection(direction, other)
+    return rest / rest.norm()
+
+
+def remove_everything(direction, other):
+    return torch.zeros_like(direction)
+
+
+def remove_in_place(direction, other):
+    direction -= (direction @ other) / (other @ other) * other
+    return direction
+
+
+# réponse fausse, et un mot de la propriété qui doit être nommée
+WRONG = {
+    "output_size": (
+        (size_of_a_convolution, "sans marge"),
+        (size_times_stride, "sans marge"),
+        (size_padding_once, "deux côtés"),
+        (size_without_output_padding, "output_padding"),
+        (size_output_padding_twice, "une seule fois"),
+        (size_of_the_last_layer, "précédent"),
+        (lambda n, layers: float(size_by_formula(n, layers)), "sans marge"),
+    ),
+    "initialise_weights": (
+        (initialise_everything_the_same, "N(1 ; 0,02²)"),
+        (initialise_transposed_only, "transposées ou non"),
+        (initialise_top_level_only, "convolutions"),
+        (initialise_uniform, "N(0 ; 0,02²)"),
+        (initialise_with_variance, "N(0 ; 0,02²)"),
+        (initialise_scales_to_one, "N(1 ; 0,02²)"),
+        (initialise_keeping_biases, "biais"),
+        (initialise_and_freeze, "entraînables"),
+    ),
+    "slerp": (
+        (slerp_that_is_lerp, "la norme ne change pas"),
+        (slerp_by_rescaled_lerp, "proportionnel à t"),
+        (slerp_backwards, "t = 0 rend a"),
+        (slerp_dividing_by_zero, "b = a"),
+        (slerp_without_sine, "t = 0 rend a"),
+        (slerp_on_the_unit_sphere, "t = 0 rend a"),
+    ),
+    "remove_component": (
+        (remove_assuming_a_unit_vector, "orthogonal à other"),
+        (remove_by_difference, "orthogonal à other"),
+        (remove_the_wrong_one, "orthogonal à other"),
+        (remove_and_normalise, "ne change pas"),
+        (remove_everything, "ne change pas"),
+        (remove_in_place, "intactes"),
+    ),
+}
+
+
+def failures(report):
+    """Les énoncés des propriétés refusées."""
+    return [line for line in report.lines if line.lstrip().startswith("✗")]
+
+
+def each(answers):
+    return [
+        pytest.param(name, a, id=f"{name}-{i}")
+        for name, several in answers.items()
+        for i, a in enumerate(several)
+    ]
+
+
+def test_the_chapter_is_reachable_by_name():
+    assert set(RIGHT) == set(WRONG) == set(CHAPTER) <= set(EXERCISES)
+    assert all(len(exercise.properties) >= 3 and len(exercise.hints) >= 2 for exercise in CHAPTER.values())
+
+
+@pytest.mark.parametrize("name, answer", each(RIGHT))
+def test_right_answers_pass(name, answer):
+    report = examine(CHAPTER[name], answer)
+    assert report.passed, str(report)
+
+
+@pytest.mark.parametrize("name, case", each(WRONG))
+def test_wrong_answers_are_refused_by_name(name, case):
+    answer, word = case
+    report = examine(CHAPTER[name], answer)
+    assert not report.passed
+    assert any(word in line for line in failures(report)), str(report)
+    assert "Indice" in str(report)
+
+
+@pytest.mark.parametrize("name", CHAPTER)
+def test_an_unwritten_answer_is_not_an_error(name):
+    def unwritten(*arguments):
+        raise NotImplementedError
+
+    report = examine(CHAPTER[name], unwritten)
+    assert not report.passed and "À vous" in str(report) and not failures(report)
+
+
+@pytest.mark.parametrize("name", CHAPTER)
+def test_a_crash_is_explained(name):
+    def crashing(*arguments):
+        return {}["absent"]
+
+    assert "KeyError" in str(examine(CHAPTER[name], crashing))

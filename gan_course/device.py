@@ -1,6 +1,7 @@
 """Le seul endroit qui décide où et comment calculer, et qui dit pourquoi."""
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -26,9 +27,10 @@ class Compute:
     world_size: int
     reason: str
 
-    def autocast(self) -> torch.autocast:
+    def autocast(self) -> AbstractContextManager:
         """Contexte de précision mixte pour les passages avant ; sans effet en float32."""
-        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None)
+        # Un autocast désactivé coûte, à chaque pas d'un petit réseau, plus qu'un contexte vide.
+        return nullcontext() if self.dtype is None else torch.autocast(self.device.type, dtype=self.dtype)
 
     def grad_scaler(self) -> torch.amp.GradScaler:
         """Multiplicateur de perte : nécessaire en fp16 seulement, dont les petits gradients tombent à zéro."""

@@ -45,15 +45,13 @@ def deferred_interrupt() -> Iterator[None]:
     Lève KeyboardInterrupt en sortie de bloc si Ctrl-C a été reçu. Hors du fil principal, Python ne livre pas les
     signaux et il n'y a rien à retarder.
     """
-    received = []
-    previous = signal.getsignal(signal.SIGINT)
-    deferrable = threading.current_thread() is threading.main_thread() and callable(previous)
-    if deferrable:
-        signal.signal(signal.SIGINT, lambda *_: received.append(True))
+    received, previous = [], None
+    if threading.current_thread() is threading.main_thread():
+        previous = signal.signal(signal.SIGINT, lambda *_: received.append(True))
     try:
         yield
     finally:
-        if deferrable:
+        if previous is not None:
             signal.signal(signal.SIGINT, previous)
-    if received:
+    if received and previous != signal.SIG_IGN:
         raise KeyboardInterrupt

@@ -1,6 +1,7 @@
 """La boucle de tous les GAN du cours : un pas de discriminateur, un pas de générateur, et recommencer."""
 
 import copy
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,9 @@ class Gan:
         self.g_optimizer = make_optimizer(self.generator, recipe, recipe.g_lr)
         self.d_optimizer = make_optimizer(self.discriminator, recipe, recipe.d_lr)
         self.scaler = compute.grad_scaler()
+        # Parcourir un module pour en trouver les poids est lent : une fois suffit.
+        self.g_weights, self.ema_weights = list(self.generator.parameters()), list(self.ema.parameters())
+        self.buffers = list(zip(self.ema.buffers(), self.generator.buffers(), strict=True))
         self.critic_steps_done = 0
         self.last_penalty = torch.zeros((), device=compute.device)
 
@@ -54,7 +58,8 @@ class Gan:
 
     def descend(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
         """Un pas d'optimiseur sur ses seuls paramètres : ceux de l'autre réseau ne reçoivent aucun gradient."""
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        (group,) = optimizer.param_groups
+        parameters = group["params"]
         optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward(inputs=parameters)
         average_gradients(parameters, self.compute.world_size)
@@ -66,9 +71,8 @@ class Gan:
         """Moyenne exponentielle des paramètres de G ; les tampons (statistiques de BatchNorm) sont copiés."""
         halflife = min(self.recipe.ema_halflife, images_seen * self.recipe.ema_rampup)
         decay = 0.5 ** (self.recipe.batch_size / halflife) if halflife > 0 else 0.0
-        averages, weights = list(self.ema.parameters()), list(self.generator.parameters())
-        torch._foreach_lerp_(averages, weights, 1 - decay)
-        for average, buffer in zip(self.ema.buffers(), self.generator.buffers(), strict=True):
+        torch._foreach_lerp_(self.ema_weights, self.g_weights, 1 - decay)
+        for average, buffer in self.buffers:
             average.copy_(buffer)
 
     def parts(self) -> dict:
@@ -94,8 +98,8 @@ def discriminator_step(
 
     Rend (perte, moyenne de D(x), moyenne de D(G(z))), détachées.
     """
-    recipe, fake = gan.recipe, fake.detach()
     check_fake(fake, real)
+    recipe, fake = gan.recipe, fake.detach()
     real_logits, fake_logits = gan.score(real, labels), gan.score(fake, labels)
     loss = gan.loss.discriminator(real_logits, fake_logits, recipe.real_label)
     if recipe.penalty and gan.critic_steps_done % recipe.penalty_every == 0:
@@ -206,7 +210,8 @@ class Run:
         tensors = [self.history.rows[-1]]
         if weights:
             tensors += [*self.gan.generator.parameters(), *self.gan.discriminator.parameters()]
-        if all(torch.isfinite(tensor).all() for tensor in tensors):
+        # Un nombre qui n'est pas fini rend la somme infinie ou indéfinie : une opération par tenseur.
+        if all(math.isfinite(tensor.detach().double().sum()) for tensor in tensors):
             return
         row = self.history.rows[-1].tolist()
         kept = "Aucun point de reprise n'a été demandé."

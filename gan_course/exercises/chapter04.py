@@ -136,7 +136,7 @@ def no_slope_goes_beyond(bound: Callable) -> None:
 
     steepest = ((network(x) - network(y)).norm(dim=1) / (x - y).norm(dim=1)).max().item()
     if float(limit) < steepest:
-        raise Broken(f"Borne obtenue : {float(limit):.3g} ; or le réseau a, entre deux points, une pente de {steepest:.3g}.")
+        raise Broken(f"Borne obtenue : {float(limit):.3g} ; or, entre deux points, la pente est de {steepest:.3g}.")
 
 
 EXERCISES: dict[str, Exercise] = {
@@ -167,7 +167,7 @@ EXERCISES: dict[str, Exercise] = {
         ),
         (
             "Entre deux positions voisines, il passe |F - G| de masse, sur la longueur qui les sépare.",
-            "F et G sont torch.cumsum(p, 0) et torch.cumsum(q, 0) ; les longueurs, positions.diff() (il y en a une de moins).",
+            "F et G sont p.cumsum(0) et q.cumsum(0) ; les longueurs, positions.diff(), il y en a une de moins.",
             "((p - q).cumsum(0)[:-1].abs() * positions.diff()).sum()",
         ),
     ),
@@ -224,13 +224,13 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "les bornes des couches se multiplient",
                 layers_multiply,
-                "additionnées, ou prises sur le produit des matrices, elles oublient les ReLU, et ce qui s'étire couche "
-                "après couche.",
+                "additionnées, ou prises sur le produit des matrices, elles oublient les ReLU, et ce qui s'étire "
+                "d'une couche à l'autre.",
             ),
             Property(
                 "aucune pente du réseau ne dépasse la borne",
                 no_slope_goes_beyond,
-                "ce n'est pas une borne : le critique peut dépasser une pente de 1, et son écart n'est plus majoré par W.",
+                "ce n'est pas une borne : la pente peut dépasser 1, et l'écart des notes n'est plus majoré par W.",
             ),
         ),
         (

@@ -8,9 +8,8 @@ from torch import Tensor, nn
 
 from gan_course.exercises.report import Broken, Exercise, Property, expect_close, expect_shape
 
-# --- output_size(n, layers) : (k, s, p, op) de chaque convolution transposée -----------------------------------
 
-
+# output_size(n, layers) : (k, s, p, op) de chaque convolution transposée
 def sizes_agree(answer: Callable, cases: list[tuple[int, list[tuple[int, int, int, int]], int]]) -> None:
     """Lève Broken au premier (n, layers, attendu) dont la réponse diffère, ou n'est pas un entier."""
     for n, layers, expected in cases:
@@ -41,9 +40,7 @@ def size_of_a_chain(answer: Callable) -> None:
     sizes_agree(answer, [(3, [(3, 2, 0, 0), (5, 3, 1, 1)], 22), (9, [], 9)])
 
 
-# --- initialise_weights(network) : convolutions N(0 ; 0,02), BatchNorm N(1 ; 0,02), biais nuls ------------------
-
-
+# initialise_weights(network) : convolutions N(0 ; 0,02), BatchNorm N(1 ; 0,02), biais nuls
 def network() -> nn.Sequential:
     """Un petit réseau où rien n'est encore comme il faut : poids, échelles et biais à 3."""
     inner = nn.Sequential(nn.Conv2d(60, 50, 3, bias=False), nn.BatchNorm2d(50), nn.LeakyReLU(0.2))
@@ -70,8 +67,9 @@ def expect_law(values: Tensor, mean: float, std: float, what: str) -> None:
 
 def convolutions_are_normal(answer: Callable) -> None:
     layers = initialised(answer)
-    names = {0: "Poids d'une ConvTranspose2d", 3: "Poids d'une Conv2d, au fond d'un Sequential", 4: "Poids d'une Conv2d"}
-    for i, what in names.items():
+    names = {0: "une ConvTranspose2d", 3: "une Conv2d, au fond d'un Sequential", 4: "une Conv2d"}
+    for i, name in names.items():
+        what = f"Poids d'{name}"
         weight = (layers[i][0] if i == 3 else layers[i]).weight.detach()
         expect_law(weight, 0.0, 0.02, what)
         if float(weight.abs().max()) < 0.05:
@@ -100,9 +98,7 @@ def weights_still_learn(answer: Callable) -> None:
         raise Broken("Après backward, la première couche n'a pas de gradient.")
 
 
-# --- slerp(a, b, t) : deux vecteurs (D,) de même norme ----------------------------------------------------------
-
-
+# slerp(a, b, t) : deux vecteurs (D,) de même norme
 def pair(angle: float, norm: float = 3.0) -> tuple[Tensor, Tensor]:
     """Deux vecteurs (6,) de norme `norm` qui font l'angle `angle`, dans un plan quelconque."""
     basis = torch.linalg.qr(torch.randn(6, 2)).Q.T
@@ -141,9 +137,7 @@ def slerp_of_a_point_with_itself(answer: Callable) -> None:
     expect_close(answer(a, a.clone(), 0.4), a, "b = a : l'angle est nul", 1e-3)
 
 
-# --- remove_component(direction, other) : ce qui, dans une direction, ne doit rien à l'autre ---------------------
-
-
+# remove_component(direction, other) : ce qui, dans une direction, ne doit rien à l'autre
 def nothing_is_left_along_the_other(answer: Callable) -> None:
     for scale in (1.0, 0.1, 7.0):
         direction, other = torch.randn(8), scale * torch.randn(8)

@@ -1,4 +1,4 @@
-"""Les commandes du cours : python -m gan_course run | lab | data | doctor.
+"""Les commandes du cours : python -m gan_course run | lab | data | train | doctor.
 
 Rien de lourd n'est importé ici : l'aide et le diagnostic répondent même là où PyTorch manque, et ce fichier se
 lit encore par un Python trop ancien, pour pouvoir le dire.
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-COMMANDS = ("run", "lab", "data", "doctor")
+COMMANDS = ("run", "lab", "data", "train", "doctor")
 
 # Les mots d'argparse, qui n'a pas de traduction française.
 FRENCH = {
@@ -71,6 +71,18 @@ def build_parser() -> argparse.ArgumentParser:
         help="dossier des données (défaut : $GAN_COURSE_DATA, sinon le cache de l'utilisateur)",
     )  # fmt: skip
 
+    train = commands.add_parser("train", help="refait un générateur ou un espace de mesure fourni avec le cours")
+    train.add_argument(
+        "name", nargs="?", default="list", metavar="NOM", help="ce qu'il faut refaire ; « list » (défaut) les énumère"
+    )
+    train.add_argument("--steps", type=int, metavar="N", help="nombre de pas (défaut : celui du générateur fourni)")
+    train.add_argument("--seed", type=int, default=0, metavar="N", help="graine (défaut : 0)")
+    train.add_argument("--root", type=Path, metavar="DOSSIER", help="dossier des données, comme pour data")
+    train.add_argument(
+        "--sortie", type=Path, default=Path("build/poids"), metavar="DOSSIER",
+        help="où écrire poids, carte et images (défaut : build/poids)",
+    )  # fmt: skip
+
     commands.add_parser("doctor", help="dit ce qui manque pour suivre le cours, et quoi faire")
     return parser
 
@@ -104,6 +116,19 @@ def data_command(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def train_command(arguments: argparse.Namespace) -> int:
+    """Énumère ce que le cours fournit, ou refait ce qui est nommé."""
+    from gan_course import making
+
+    if arguments.name == "list":
+        print(making.table())
+        return 0
+    root = None if arguments.root is None else str(arguments.root)
+    path = making.make(arguments.name, arguments.steps, arguments.seed, root, arguments.sortie)
+    print(f"Poids, carte et images : {path.with_suffix('.*')}")
+    return 0
+
+
 def doctor_command(arguments: argparse.Namespace) -> int:
     """Affiche le diagnostic de la machine ; rend 1 si le cours ne peut pas tourner."""
     from gan_course import doctor
@@ -132,7 +157,8 @@ def main(words: Sequence[str] | None = None) -> int:
     if arguments.command is None:
         parser.print_help()
         return 0
-    actions = {"run": run_command, "lab": lab_command, "data": data_command, "doctor": doctor_command}
+    actions = {"run": run_command, "lab": lab_command, "data": data_command}
+    actions |= {"train": train_command, "doctor": doctor_command}
     try:
         return actions[arguments.command](arguments)
     except ModuleNotFoundError as error:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from gan_course.data import ImageSet, load_images
+from gan_course.device import Compute, choose_compute
 from gan_course.evaluation import evaluate
 from gan_course.features import FeatureNetwork, load_features, save_features
 from gan_course.recipe import Recipe
@@ -53,7 +54,8 @@ GENERATORS = {
     "mnist-conditional-28": Entry("03", "mnist", 28, "conditional", "digits", GREY, GREY, 10_000),
     "celeba-dcgan-64": Entry(
         "02", "celeba", 64, "dcgan", "faces",
-        {"image_shape": (3, 64, 64), "width": 48}, {"image_shape": (3, 64, 64), "width": 48}, 10_000,
+        {"image_shape": (3, 64, 64), "width": 32}, {"image_shape": (3, 64, 64), "width": 32}, 5_000,
+        changes={"batch_size": 64},
     ),
     "cifar-wgan-32": Entry("04", "cifar10", 32, "wgan", "objects", COLOUR, COLOUR, 10_000),
     "celeba-stylegan-32": Entry("05", "celeba", 32, "stylegan", "faces", COLOUR, COLOUR, 10_000),
@@ -69,13 +71,21 @@ class Space:
     epochs: int
     shift: int  # décalage aléatoire, en pixels, des images d'entraînement
     flip: bool
+    held_out: int = 0  # dernières images gardées pour l'essai ; 0 : le jeu a les siennes
 
 
 SPACES = {
     "digits": Space("mnist", 28, 4, 2, False),
-    "objects": Space("cifar10", 32, 16, 3, True),
-    "faces": Space("celeba", 64, 14, 4, True),
+    "objects": Space("cifar10", 32, 8, 3, True),
+    "faces": Space("celeba", 64, 10, 4, True, held_out=1_000),
 }
+
+
+def table() -> str:
+    """Ce que le cours fournit : un nom par ligne, et ce qu'il en coûte de le refaire."""
+    lines = [f"features-{name:22} {s.epochs} époques de {s.data}" for name, s in SPACES.items()]
+    lines += [f"{name:31} {e.steps} pas sur {e.data}, chapitre {e.chapter}" for name, e in GENERATORS.items()]
+    return "\n".join(lines)
 
 
 def make(
@@ -97,7 +107,7 @@ def make_generator(name: str, steps: int | None, seed: int, root: str | None, fo
     """Entraîne `name` jusqu'au pas `steps`, le mesure et l'écrit avec sa carte et 64 images."""
     entry = GENERATORS[name]
     steps = entry.steps if steps is None else steps
-    space, images = load_features(entry.space, folder), entry.images(root)
+    space, images = load_features(entry.space), entry.images(root)
     torch.manual_seed(seed)
     module = import_module(f"gan_course.models.{entry.model}")
     g, d = module.Generator(**entry.generator), module.Discriminator(**entry.discriminator)
@@ -141,20 +151,27 @@ def save_sheet(generator: nn.Module, path: Path, seed: int) -> None:
 def make_space(name: str, seed: int, root: str | None, folder: Path) -> Path:
     """Entraîne le classifieur d'un espace, mesure sa justesse sur les images de test, et l'écrit avec sa carte."""
     space = SPACES[name]
-    parts = (load_images(space.data, size=space.size, root=root, split=split) for split in ("train", "test"))
-    train_set, test_set = parts
-    targets, test_targets = classifier_targets(train_set), classifier_targets(test_set)
+    train_set = load_images(space.data, size=space.size, root=root)
+    if space.held_out:
+        test, test_targets = train_set.images[-space.held_out :], classifier_targets(train_set)[-space.held_out :]
+        train_set = train_set.take(len(train_set) - space.held_out)
+    else:
+        test_set = load_images(space.data, size=space.size, root=root, split="test")
+        test, test_targets = test_set.images, classifier_targets(test_set)
+    targets = classifier_targets(train_set)
     torch.manual_seed(seed)
     outputs = train_set.num_classes or targets.shape[1]
-    network = FeatureNetwork(train_set.image_shape, outputs).to(memory_format=torch.channels_last)
-    fit(network, train_set, targets, space, seed)
-    accuracy = score(network, test_set, test_targets)
+    compute = choose_compute(None, "mixed")
+    network = compute.place(FeatureNetwork(train_set.image_shape, outputs))
+    fit(network, train_set, targets, space, seed, compute)
+    network.cpu()
+    accuracy = score(network, test, test_targets)
     card = {
         "data": f"{space.data}, {space.size} px, {len(train_set)} images",
         "command": f"python -m gan_course train features-{name} --seed {seed}",
-        "accuracy": f"{100 * accuracy:.1f} % sur {len(test_set)} images de test",
+        "accuracy": f"{100 * accuracy:.1f} % sur {len(test)} images de test",
         "epochs": space.epochs,
-        "machine": machine(torch.device("cpu")),
+        "machine": machine(compute.device),
         "seed": seed,
     }
     print(card["accuracy"])
@@ -166,7 +183,9 @@ def classifier_targets(images: ImageSet) -> Tensor:
     return images.labels if images.labels is not None else images.parameters
 
 
-def fit(network: FeatureNetwork, images: ImageSet, targets: Tensor, space: Space, seed: int) -> None:
+def fit(
+    network: FeatureNetwork, images: ImageSet, targets: Tensor, space: Space, seed: int, compute: Compute
+) -> None:
     """Entraîne le classifieur : Adam, un cycle de pas d'apprentissage, décalages et miroirs au hasard."""
     batch_size = 128
     steps = space.epochs * len(images) // batch_size
@@ -175,7 +194,9 @@ def fit(network: FeatureNetwork, images: ImageSet, targets: Tensor, space: Space
     indices = ImageSet(images.images, torch.arange(len(images)))  # les étiquettes disent quelle image est où
     for step in range(steps):
         x, chosen = indices.batch(step, batch_size, seed)
-        loss = objective(network(augment(x, space)), targets[chosen])
+        with compute.autocast():
+            logits = network(compute.send(augment(x, space)))
+        loss = objective(logits.float(), targets[chosen].to(compute.device))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -193,16 +214,16 @@ def augment(x: Tensor, space: Space) -> Tensor:
     x = torch.roll(x, torch.randint(-space.shift, space.shift + 1, (2,)).tolist(), (2, 3))
     if space.flip:
         x = torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, x.flip(3), x)
-    return x.contiguous(memory_format=torch.channels_last)
+    return x
 
 
 @torch.no_grad()
-def score(network: FeatureNetwork, images: ImageSet, targets: Tensor, batch_size: int = 200) -> float:
+def score(network: FeatureNetwork, images: Tensor, targets: Tensor, batch_size: int = 200) -> float:
     """Part des réponses justes : classes reconnues, ou attributs devinés."""
     network.eval()
     right = []
     for start in range(0, len(images), batch_size):
-        logits = network(images.images[start : start + batch_size].float() / 127.5 - 1)
+        logits = network(images[start : start + batch_size].float() / 127.5 - 1)
         expected = targets[start : start + batch_size]
         right.append(logits.argmax(1) == expected if expected.dim() == 1 else (logits > 0) == (expected > 0.5))
     return torch.cat([answers.float().flatten() for answers in right]).mean().item()

@@ -4,11 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from gan_course.models import conditional, dcgan, dense, points
+from gan_course.models import conditional, dcgan, dense, points, sngan, stylegan, wgan
 
 IMAGES = [(dense, (1, 28, 28)), (dense, (3, 16, 16))]
 IMAGES += [(dcgan, (c, s, s)) for c in (1, 3) for s in (28, 32, 64)]
 IMAGES += [(conditional, (1, 28, 28)), (conditional, (3, 32, 32))]
+IMAGES += [(wgan, (1, 28, 28)), (wgan, (3, 64, 64)), (sngan, (1, 28, 28)), (sngan, (3, 32, 32))]
+IMAGES += [(stylegan, (3, s, s)) for s in (8, 32, 64)]
 
 
 @pytest.mark.parametrize("module,shape", IMAGES, ids=lambda v: str(v).rpartition(".")[2][:24])

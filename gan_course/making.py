@@ -55,7 +55,7 @@ GENERATORS = {
     "celeba-dcgan-64": Entry(
         "02", "celeba", 64, "dcgan", "faces",
         {"image_shape": (3, 64, 64), "width": 32}, {"image_shape": (3, 64, 64), "width": 32}, 5_000,
-        changes={"batch_size": 64},
+        changes={"batch_size": 64, "g_lr": 4e-4, "d_lr": 4e-4},
     ),
     "cifar-wgan-32": Entry("04", "cifar10", 32, "wgan", "objects", COLOUR, COLOUR, 10_000),
     "celeba-stylegan-32": Entry("05", "celeba", 32, "stylegan", "faces", COLOUR, COLOUR, 10_000),

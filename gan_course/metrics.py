@@ -34,6 +34,7 @@ def mode_coverage(points: Tensor, centers: Tensor, std: float, radius: float = 3
 
     Lève ValueError si les formes ne s'accordent pas ou si un point n'est pas fini.
     """
+    points, centers = torch.as_tensor(points), torch.as_tensor(centers)
     if points.dim() != 2 or centers.dim() != 2 or points.shape[1] != centers.shape[1]:
         raise ValueError(
             f"points {tuple(points.shape)} et centers {tuple(centers.shape)} : il faut (N, D) et (K, D), même D."

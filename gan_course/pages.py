@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -75,13 +77,30 @@ def write_chapter(executed: Path, sources: Path, title: str) -> str:
         cell for cell in notebook.cells
         if not any(tag.startswith("papermill-error") for tag in cell.metadata.get("tags", []))
     ]  # fmt: skip
-    exporter = HTMLExporter(embed_images=True, language_code="fr")
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = embed_pictures(cell.source, sources)
+    # embed_images=True refermerait les volets <details> à leur première ligne vide.
+    exporter = HTMLExporter(embed_images=False, language_code="fr")
     body, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": title, "path": str(sources)}})
     body = body.replace("No description has been provided for this image", "Figure calculée par la cellule")
     body = body.replace("</body>", '<p><a href="index.html">Retour au sommaire</a></p>\n</body>')
     page = executed.with_suffix(".html")
     page.write_text(body, encoding="utf-8")
     return page.name
+
+
+def embed_pictures(source: str, folder: Path) -> str:
+    """Remplace, dans un texte, chaque chemin d'image qui existe depuis `folder` par l'image elle-même (data:)."""
+
+    def embedded(found: re.Match) -> str:
+        path = folder / found[0]
+        if not path.is_file():
+            return found[0]
+        kind = {"svg": "svg+xml"}.get(path.suffix[1:], path.suffix[1:])
+        return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+    return re.sub(r"(?<![\w/:])(?:\.\./)?[\w./-]+\.(?:png|svg|gif)", embedded, source)
 
 
 def write_index(output: Path, outcomes: Sequence[Any], mode: str) -> Path:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
+from gan_course.data.cache import check_writable
 from gan_course.diagnosis import french
 
 DPI = 100
@@ -108,7 +109,7 @@ def write_gif(images: Sequence[Image.Image], path: str | os.PathLike, fps: float
     if len({image.size for image in images}) != 1:
         raise ValueError("Les images de l'animation n'ont pas toutes la même taille.")
     images = [_bounded(image) for image in images]
-    path.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(path.parent)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.partiel")
     durations = [round(1000 / fps)] * (len(images) - 1) + [2000]
     options = {"save_all": True, "append_images": images[1:], "duration": durations, "loop": 0}

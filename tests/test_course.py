@@ -148,3 +148,22 @@ def test_an_output_that_cannot_be_written_is_refused_before_running(tmp_path):
     (tmp_path / "fichier").touch()
     with pytest.raises(OSError, match="Impossible d'écrire.*--sortie"):
         course.run("eclair", ["1"], tmp_path / "fichier" / "pages")
+
+
+def test_pages_keep_folds_closed_and_carry_their_pictures(tmp_path):
+    """Un volet <details> peut contenir des lignes vides ; images et liens restent justes."""
+    from gan_course.pages import write_chapter
+
+    text = (
+        "[![badge](../imgs/colab-badge.svg)](https://exemple.fr/a.png)\n\n"
+        "<details><summary>Indice</summary>\n\nPremier.\n\n![figure](../imgs/bandeau.png)\n\n</details>\n\n"
+        '<details><summary>Figure</summary><img src="../imgs/bandeau.png" alt="ici"></details>\n\n`../imgs/rien.png`'
+    )
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)])
+    nbformat.write(notebook, tmp_path / "01.ipynb")
+    write_chapter(tmp_path / "01.ipynb", ROOT / "notebooks", "Essai")
+    page = (tmp_path / "01.html").read_text(encoding="utf-8")
+    fold = page[page.index("<summary>Indice") : page.index("<summary>Figure")]
+    assert "Premier." in fold[: fold.index("</details>")]
+    assert page.count('src="data:image/png;base64,') == 2 and page.count('src="data:image/svg+xml;base64,') == 1
+    assert "https://exemple.fr/a.png" in page and "../imgs/rien.png" in page

@@ -220,3 +220,8 @@ def test_gaussian_geometry():
 def test_gaussians_refuse(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         gaussian_ring(**wrong)
+
+
+def test_select_takes_a_numpy_number():
+    images = ImageSet(torch.zeros(4, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1, 1, 2]))
+    assert len(images.select(np.int64(1))) == 2

@@ -262,3 +262,14 @@ def test_real_mnist(shared_data, tmp_path):
     train = load_images("mnist", root=tmp_path, download=False)
     assert train.images.shape == (60_000, 1, 28, 28) and train.labels[:5].tolist() == [5, 0, 4, 1, 9]
     assert torch.bincount(train.labels)[7] == 6_265 and len(train.select(classes=[7])) == 6_265
+
+
+@pytest.mark.parametrize("size", [4096, 10**6])
+def test_a_size_no_disk_would_hold(size):
+    with pytest.raises(ValueError, match=f"size={size}.*pixels"):
+        load_images("digits", size=size)
+
+
+def test_root_is_a_path():
+    with pytest.raises(TypeError, match="root est le chemin d'un dossier ; reçu : 3"):
+        load_images("digits", root=3)

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from gan_course.exercises import EXERCISES, chapter01, check
+from gan_course.exercises.report import examine
 
 
 def bce(logits, target):
@@ -134,3 +135,12 @@ def test_random_state_is_left_alone():
     before = torch.get_rng_state()
     check("optimal_discriminator", lambda p, q: p / (p + q))
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_an_answer_that_quits_is_a_wrong_answer():
+    def quits(*_):
+        raise SystemExit("au revoir")
+
+    name = next(iter(chapter01.EXERCISES))
+    report = examine(chapter01.EXERCISES[name], quits)
+    assert not report.passed and "SystemExit (au revoir)" in str(report)

@@ -3,6 +3,7 @@
 import math
 import warnings
 
+import numpy as np
 import pytest
 import torch
 
@@ -256,3 +257,8 @@ def test_neighbours_refuse_impossible_k(k):
 def test_moments_that_are_not_moments(mean, covariance, words):
     with pytest.raises(ValueError, match=words):
         frechet_from_moments(torch.zeros(2), torch.eye(2), mean, covariance)
+
+
+def test_mode_coverage_reads_numpy_too():
+    points = np.array([[0.0, 0.0], [1.0, 1.0]], np.float32)
+    assert mode_coverage(points, points, std=0.1).covered == 2

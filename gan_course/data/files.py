@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch.nn.functional import interpolate
 
 from gan_course.data.cache import Block, Side, readable_bytes
@@ -216,7 +216,9 @@ def decode_blocks(
             with Image.open(io.BytesIO(read(listing.entries[number]))) as image:
                 return to_pixels(image, size, channels)
         except Exception as error:  # un fichier abîmé fait lever à PIL dix types d'erreur
-            return f"{listing.names[number]} ({str(error) or type(error).__name__})"
+            unknown = isinstance(error, UnidentifiedImageError)  # son texte cite un objet de Python
+            reason = "ce n'est pas une image connue" if unknown else str(error) or type(error).__name__
+            return f"{listing.names[number]} ({reason})"
 
     total = len(listing.names)
     with _reader(path) as read, ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:

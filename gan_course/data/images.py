@@ -7,6 +7,7 @@ import hashlib
 import operator
 from collections.abc import Sequence
 from functools import lru_cache
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -173,7 +174,7 @@ class ImageSet:
         """
         if self.labels is None:
             raise ValueError("select choisit par classe, or ce jeu n'a pas d'étiquettes. Utilisez take(n).")
-        wanted = [classes] if isinstance(classes, (str, int)) else list(classes)
+        wanted = [classes] if isinstance(classes, (str, Integral)) else list(classes)
         numbers = [self._class_number(c) for c in wanted]
         if not numbers or len(set(numbers)) < len(numbers):
             raise ValueError(f"select attend au moins une classe, chacune une seule fois ; reçu : {wanted}.")

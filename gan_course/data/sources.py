@@ -37,6 +37,7 @@ from gan_course.data.embedded import load_colour_digits, load_digits, resize_sta
 from gan_course.data.images import ImageSet, check_positive
 
 SPLITS = ("train", "test")
+LARGEST = 2048  # au-delà, mille images ne tiennent plus sur un disque d'étudiant
 FASHION_NAMES = (
     "t-shirt", "pantalon", "pull", "robe", "manteau", "sandale", "chemise", "basket", "sac", "bottine",
 )  # fmt: skip
@@ -45,6 +46,8 @@ FASHION_NAMES = (
 def data_root(root: str | os.PathLike | None = None) -> Path:
     """Dossier des données : `root`, sinon $GAN_COURSE_DATA, sinon le dossier de cache de l'utilisateur."""
     if root is not None:
+        if not isinstance(root, (str, os.PathLike)):
+            raise TypeError(f"root est le chemin d'un dossier ; reçu : {root!r}.")
         return Path(root).expanduser()
     if chosen := os.environ.get("GAN_COURSE_DATA"):
         return Path(chosen).expanduser()
@@ -100,6 +103,8 @@ def load_images(
         accepted = f"options possibles : {', '.join(known)}" if known else "ce jeu n'a pas d'option"
         raise TypeError(f"Option inconnue pour « {name} » : {', '.join(unknown)} ; {accepted}.")
     size = check_positive("size", default_size if size is None else size)
+    if size > LARGEST:
+        raise ValueError(f"size={size} : c'est un côté en pixels, de {LARGEST} au plus. Essayez {default_size}.")
     return load(size=size, root=data_root(root), split=split, download=download, **options)
 
 

@@ -44,7 +44,8 @@ class Report:
         return self.total > 0 and self.held == self.total
 
     def __str__(self) -> str:
-        verdict = "réussi" if self.passed else f"{self.held} propriété(s) sur {self.total}"
+        plural = "s" if self.held > 1 else ""
+        verdict = "réussi" if self.passed else f"{self.held} propriété{plural} sur {self.total}"
         return "\n".join([f"Exercice « {self.name} » : {verdict}", *self.lines])
 
 
@@ -65,7 +66,7 @@ def examine(exercise: Exercise, thing: Callable) -> Report:
             return report
         except Broken as broken:
             report.lines += [f"  ✗ {prop.statement}", f"      {broken}", f"      Conséquence : {prop.consequence}"]
-        except Exception as error:  # la réponse d'un étudiant peut lever n'importe quoi : on l'explique
+        except (Exception, SystemExit) as error:  # la réponse d'un étudiant peut lever n'importe quoi
             report.lines += [f"  ✗ {prop.statement}", f"      {explain(error)}"]
         else:
             report.held += 1
@@ -75,7 +76,7 @@ def examine(exercise: Exercise, thing: Callable) -> Report:
     return report
 
 
-def explain(error: Exception) -> str:
+def explain(error: BaseException) -> str:
     """Une erreur levée par la réponse, en une ligne : son type, son message, la ligne en cause."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     where = f", ligne {frame.lineno} : {frame.line}" if frame.line else ""

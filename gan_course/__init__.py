@@ -5,10 +5,12 @@ models      un fichier par architecture : générateur, discriminateur et recett
 losses      les pertes adverses, fonctions des logits ; penalties : les pénalités sur le discriminateur
 training    Recipe et train(), la boucle de tous les GAN du cours ; checkpoint : s'arrêter et reprendre
 device      où calculer et en quelle précision
-latent      lerp et slerp ; metrics : ce que valent les échantillons ; diagnosis : « est-ce que ça apprend ? »
+latent      lerp et slerp ; diagnosis : « est-ce que ça apprend ? »
+evaluation  ce que valent les images : metrics, dans un espace de features
+zoo         les générateurs fournis ; making : les refaire
 display     les figures ; live : pendant l'entraînement ; widgets : sous la main
 exercises   les vérifications d'exercices : check(...) et hint(...)
-python -m gan_course run | lab | data | doctor
+python -m gan_course run | lab | data | train | doctor
 """
 
 __version__ = "0.1.0"

@@ -17,8 +17,6 @@ FIGURES = {
     "figure-generees": "05_visages.png",
     "melange": "05_melange.png",
     "curseur-troncature": "05_troncature.png",
-    "figure-comparaison": "05_comparaison.png",
-    "images-comparaison": "05_trois_gan.png",
 }
 
 

@@ -1,6 +1,6 @@
-"""Refait les figures attendues du chapitre 02, à partir du carnet exécuté en mode « cours ».
+"""Refait la figure attendue du chapitre 02, à partir du carnet exécuté en mode « cours ».
 
-    python -m papermill notebooks/02_dcgan_celeba.ipynb build/02.ipynb -p MODE cours   (avec GAN_COURSE_STATIC=1)
+    python -m papermill notebooks/02_dcgan_celeba.ipynb build/02.ipynb -p MODE cours -p STEPS 250   (avec GAN_COURSE_STATIC=1)
     python imgs/dessiner_02.py build/02.ipynb
 
 Ne retient que des visages générés : ceux de CelebA ne sont pas redistribués ici.
@@ -15,10 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 FIGURES = {
-    "duel-figure": "02_duel.png",
-    "continuer": "02_dcgan.png",
-    "promenade-slerp": "02_promenade.png",
-    "direction-voir": "02_attributs.png",
+    "dcgan-voir": "02_dcgan.png",
 }
 
 

@@ -1,6 +1,6 @@
 """Refait la figure attendue du chapitre 02, à partir du carnet exécuté en mode « cours ».
 
-    python -m papermill notebooks/02_dcgan_celeba.ipynb build/02.ipynb -p MODE cours -p STEPS 250   (avec GAN_COURSE_STATIC=1)
+    GAN_COURSE_STATIC=1 python -m papermill notebooks/02_dcgan_celeba.ipynb build/02.ipynb -p MODE cours -p STEPS 250
     python imgs/dessiner_02.py build/02.ipynb
 
 Ne retient que des visages générés : ceux de CelebA ne sont pas redistribués ici.

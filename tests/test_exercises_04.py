@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
+from exercise_suite import exercise_tests
 
-from gan_course.exercises import EXERCISES
 from gan_course.exercises.chapter04 import EXERCISES as CHAPTER
 from gan_course.exercises.chapter04 import reference_emd
 from gan_course.exercises.report import examine
@@ -182,38 +182,7 @@ WRONG = {
     ),
 }
 
-
-def failures(report):
-    """Les énoncés des propriétés refusées, chacun avec les lignes qui l'expliquent."""
-    return [line for line in report.lines if line.lstrip().startswith("✗")]
-
-
-def each(answers):
-    return [
-        pytest.param(name, a, id=f"{name}-{i}")
-        for name, several in answers.items()
-        for i, a in enumerate(several)
-    ]
-
-
-def test_the_chapter_is_reachable_by_name():
-    assert set(RIGHT) == set(WRONG) == set(CHAPTER) <= set(EXERCISES)
-    assert all(len(exercise.properties) >= 3 and len(exercise.hints) >= 2 for exercise in CHAPTER.values())
-
-
-@pytest.mark.parametrize("name, answer", each(RIGHT))
-def test_right_answers_pass(name, answer):
-    report = examine(CHAPTER[name], answer)
-    assert report.passed, str(report)
-
-
-@pytest.mark.parametrize("name, case", each(WRONG))
-def test_wrong_answers_are_refused_by_name(name, case):
-    answer, word = case
-    report = examine(CHAPTER[name], answer)
-    assert not report.passed
-    assert any(word in line for line in failures(report)), str(report)
-    assert "Indice" in str(report)
+globals().update(exercise_tests(CHAPTER, RIGHT, WRONG))
 
 
 @pytest.mark.parametrize("name", CHAPTER)
@@ -227,20 +196,3 @@ def test_the_last_hint_is_almost_the_answer(name):
     expression = CHAPTER[name].hints[-1].removeprefix("return ")
     answer = eval(f"lambda {arguments}: {expression}", {"torch": torch, "math": math})
     assert examine(CHAPTER[name], answer).passed
-
-
-@pytest.mark.parametrize("name", CHAPTER)
-def test_an_unwritten_answer_is_not_an_error(name):
-    def unwritten(*arguments, **options):
-        raise NotImplementedError
-
-    report = examine(CHAPTER[name], unwritten)
-    assert not report.passed and "À vous" in str(report) and not failures(report)
-
-
-@pytest.mark.parametrize("name", CHAPTER)
-def test_a_crash_is_explained(name):
-    def crashing(*arguments, **options):
-        return {}["absent"]
-
-    assert "KeyError" in str(examine(CHAPTER[name], crashing))

@@ -1,12 +1,10 @@
 """Les exercices du chapitre 05 : toute réponse juste passe, toute réponse fausse est refusée en nommant pourquoi."""
 
-import pytest
 import torch
+from exercise_suite import exercise_tests
 from torch.nn.functional import instance_norm
 
-from gan_course.exercises import EXERCISES
 from gan_course.exercises.chapter05 import EXERCISES as CHAPTER
-from gan_course.exercises.report import examine
 from gan_course.metrics import frechet_distance, frechet_from_moments
 from gan_course.models._stylegan import adain
 from gan_course.models.stylegan import mix_styles
@@ -234,52 +232,4 @@ WRONG = {
     ),
 }
 
-
-def failures(report):
-    """Les énoncés des propriétés refusées."""
-    return [line for line in report.lines if line.lstrip().startswith("✗")]
-
-
-def each(answers):
-    return [
-        pytest.param(name, a, id=f"{name}-{i}")
-        for name, several in answers.items()
-        for i, a in enumerate(several)
-    ]
-
-
-def test_the_chapter_is_reachable_by_name():
-    assert set(RIGHT) == set(WRONG) == set(CHAPTER) <= set(EXERCISES)
-    assert all(len(exercise.properties) >= 3 and len(exercise.hints) >= 2 for exercise in CHAPTER.values())
-
-
-@pytest.mark.parametrize("name, answer", each(RIGHT))
-def test_right_answers_pass(name, answer):
-    report = examine(CHAPTER[name], answer)
-    assert report.passed, str(report)
-
-
-@pytest.mark.parametrize("name, case", each(WRONG))
-def test_wrong_answers_are_refused_by_name(name, case):
-    answer, word = case
-    report = examine(CHAPTER[name], answer)
-    assert not report.passed
-    assert any(word in line for line in failures(report)), str(report)
-    assert "Indice" in str(report)
-
-
-@pytest.mark.parametrize("name", CHAPTER)
-def test_an_unwritten_answer_is_not_an_error(name):
-    def unwritten(*arguments):
-        raise NotImplementedError
-
-    report = examine(CHAPTER[name], unwritten)
-    assert not report.passed and "À vous" in str(report) and not failures(report)
-
-
-@pytest.mark.parametrize("name", CHAPTER)
-def test_a_crash_is_explained(name):
-    def crashing(*arguments):
-        return {}["absent"]
-
-    assert "KeyError" in str(examine(CHAPTER[name], crashing))
+globals().update(exercise_tests(CHAPTER, RIGHT, WRONG))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
@@ -54,7 +55,7 @@ GENERATORS = {
     "mnist-conditional-28": Entry("03", "mnist", 28, "conditional", "digits", GREY, GREY, 5_000),
     "celeba-dcgan-64": Entry(
         "02", "celeba", 64, "dcgan", "faces",
-        {"image_shape": (3, 64, 64), "width": 32}, {"image_shape": (3, 64, 64), "width": 32}, 5_000,
+        {"image_shape": (3, 64, 64), "width": 32}, {"image_shape": (3, 64, 64), "width": 32}, 4_000,
         changes={"batch_size": 64, "g_lr": 4e-4, "d_lr": 4e-4},
     ),
     # Trois classes : les dix demandent des heures de GPU (chapitre 04, partie 9).
@@ -153,6 +154,7 @@ def save_sheet(generator: nn.Module, path: Path, seed: int) -> None:
     z = z[: 64 // columns * columns]
     images = generator(z, torch.arange(len(z)) % columns) if classes else generator(z)
     show_grid(images, columns=columns).savefig(path, dpi=100)
+    Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)  # trois fois plus léger, à l'œil le même
 
 
 def make_space(name: str, seed: int, root: str | None, folder: Path) -> Path:

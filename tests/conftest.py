@@ -1,9 +1,16 @@
 """Ce que plusieurs salles partagent dans leurs essais."""
 
+import signal
 from pathlib import Path
 
 import pytest
 import torch
+
+
+@pytest.fixture(autouse=True, scope="session")
+def hears_ctrl_c() -> None:
+    """Lancé à l'arrière-plan par un shell, pytest ignorerait Ctrl-C, et ses processus fils aussi."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

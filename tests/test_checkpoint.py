@@ -16,6 +16,7 @@ from gan_course import checkpoint as checkpoint_module
 from gan_course.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from gan_course.data import ImageSet, gaussian_ring, load_images
 from gan_course.models import conditional, dcgan, dense, points
+from gan_course.randomness import deferred_interrupt
 from gan_course.training import Recipe, train
 
 RING = gaussian_ring(2000)
@@ -91,6 +92,17 @@ def test_ctrl_c_finishes_the_step_saves_and_says_so(tmp_path, capsys):
     whole = list(train(*pair(points), RING, Recipe(), 9))[-1]
     resumed = list(train(*pair(points), RING, Recipe(), 9, checkpoint=tmp_path / "run.pt"))[-1]
     assert all(torch.equal(a, b) for a, b in zip(everything(whole), everything(resumed), strict=True))
+
+
+def test_an_ignored_ctrl_c_stays_ignored():
+    """Sous nohup, SIGINT est ignoré : retarder l'interruption ne doit pas la ressusciter."""
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with deferred_interrupt():
+            os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 KILLED_TWENTY_TIMES = """

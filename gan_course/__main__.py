@@ -59,6 +59,14 @@ def build_parser() -> argparse.ArgumentParser:
 
     commands.add_parser("lab", help="ouvre les carnets dans JupyterLab")
 
+    add_data_command(commands)
+    add_train_command(commands)
+    commands.add_parser("doctor", help="dit ce qui manque pour suivre le cours, et quoi faire")
+    return parser
+
+
+def add_data_command(commands: argparse._SubParsersAction) -> None:
+    """Décrit la commande data."""
     data = commands.add_parser("data", help="dit quelles données sont là, ou en prépare")
     data.add_argument(
         "name", nargs="?", default="list", metavar="NOM",
@@ -71,6 +79,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="dossier des données (défaut : $GAN_COURSE_DATA, sinon le cache de l'utilisateur)",
     )  # fmt: skip
 
+
+def add_train_command(commands: argparse._SubParsersAction) -> None:
+    """Décrit la commande train."""
     train = commands.add_parser("train", help="refait un générateur ou un espace de mesure fourni avec le cours")
     train.add_argument(
         "name", nargs="?", default="list", metavar="NOM", help="ce qu'il faut refaire ; « list » (défaut) les énumère"
@@ -82,9 +93,6 @@ def build_parser() -> argparse.ArgumentParser:
         "--sortie", type=Path, default=Path("build/poids"), metavar="DOSSIER",
         help="où écrire poids, carte et images (défaut : build/poids)",
     )  # fmt: skip
-
-    commands.add_parser("doctor", help="dit ce qui manque pour suivre le cours, et quoi faire")
-    return parser
 
 
 def run_command(arguments: argparse.Namespace) -> int:

@@ -215,6 +215,7 @@ def fit(
 
 
 def objective(logits: Tensor, targets: Tensor) -> Tensor:
+    """Entropie croisée, entre classes si targets est (N,), par attribut s'il est (N, P)."""
     return cross_entropy(logits, targets) if targets.dim() == 1 else binary_cross_entropy_with_logits(logits, targets)
 
 

@@ -48,8 +48,7 @@ def mode_coverage(points: Tensor, centers: Tensor, std: float, radius: float = 3
     distance, nearest = torch.cdist(points.float(), centers.float()).min(dim=1)
     close = distance <= radius * std
     counts = torch.bincount(nearest[close], minlength=len(centers))
-    fair_share = len(points) / len(centers)
-    covered = int((counts >= fair_share / 5).sum())
+    covered = int((counts >= len(points) / len(centers) / 5).sum())  # un cinquième de la juste part
     return ModeCoverage(covered, len(centers), close.float().mean().item(), counts)
 
 

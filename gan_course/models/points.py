@@ -14,7 +14,7 @@ RECIPE = Recipe(
     d_lr=8e-3,
     betas=(0.5, 0.99),
     penalty="r1+r2",
-    penalty_weight=0.02,
+    penalty_weight=0.05,
     penalty_every=4,
     ema_halflife=20_000,
 )

@@ -127,12 +127,17 @@ def data_command(arguments: argparse.Namespace) -> int:
 def train_command(arguments: argparse.Namespace) -> int:
     """Énumère ce que le cours fournit, ou refait ce qui est nommé."""
     from gan_course import making
+    from gan_course.training import TrainingDiverged
 
     if arguments.name == "list":
         print(making.table())
         return 0
     root = None if arguments.root is None else str(arguments.root)
-    path = making.make(arguments.name, arguments.steps, arguments.seed, root, arguments.sortie)
+    try:
+        path = making.make(arguments.name, arguments.steps, arguments.seed, root, arguments.sortie)
+    except TrainingDiverged as error:
+        print(error, file=sys.stderr)
+        return 1
     print(f"Poids, carte et images : {path.with_suffix('.*')}")
     return 0
 

@@ -28,7 +28,7 @@ from gan_course.zoo import WEIGHTS, save_generator
 
 @dataclass(frozen=True)
 class Entry:
-    """Un générateur fourni. `options` va à load_images ; `generator` et `discriminator` aux deux réseaux de `model`."""
+    """Un générateur fourni. `generator` et `discriminator` sont les arguments des deux réseaux de `model`."""
 
     chapter: str
     data: str

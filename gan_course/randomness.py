@@ -47,7 +47,9 @@ def deferred_interrupt() -> Iterator[None]:
     """
     received, previous = [], None
     if threading.current_thread() is threading.main_thread():
-        previous = signal.signal(signal.SIGINT, lambda *_: received.append(True))
+        previous = signal.getsignal(signal.SIGINT)  # None : posé hors de Python, on ne saurait le remettre
+    if previous is not None:
+        signal.signal(signal.SIGINT, lambda *_: received.append(True))
     try:
         yield
     finally:

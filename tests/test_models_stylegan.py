@@ -54,6 +54,12 @@ def test_noise_changes_details_only_while_training():
     assert not torch.equal(layer(x, w), layer(x, w, noise=0.0))
 
 
+def test_styles_start_discreet():
+    styled = StyledConvolution(4, 64, 8, 32)
+    scale, shift = (styled.style(torch.randn(256, 32))).chunk(2, dim=1)
+    assert 0.05 < scale.std() < 0.2 and 0.05 < shift.std() < 0.2, "AdaIN multiplie d'abord par 1 ± 0,1"
+
+
 def test_the_deviation_map_sees_a_collapsed_batch():
     assert minibatch_deviation(torch.ones(8, 3, 4, 4))[:, 3].abs().max() < 1e-3
     varied = minibatch_deviation(torch.randn(8, 3, 4, 4))

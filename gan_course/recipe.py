@@ -33,6 +33,8 @@ class Recipe:
     betas           moments d'Adam (le second sert seul à RMSProp)
     ema_halflife    demi-vie de la moyenne des poids de G, en images ; 0 : la moyenne suit G exactement
     ema_rampup      la demi-vie est bornée à cette fraction des images vues : au début, la moyenne oublie vite
+    reconstruction  facteur de l'erreur quadratique moyenne entre x et G(E(x)) ; 0 : un GAN. Au-dessus, le jeu se joue
+                    entre les codes E(x) d'un autoencodeur (`models.aae`) et des tirages de N(0, I)
 
     Lève ValueError, avec la valeur reçue, si un réglage n'a pas de sens.
     """
@@ -51,6 +53,7 @@ class Recipe:
     betas: tuple[float, float] = (0.5, 0.999)
     ema_halflife: float = 10_000
     ema_rampup: float = 0.05
+    reconstruction: float = 0.0
 
     def __post_init__(self) -> None:
         self._require_choice("loss", tuple(LOSSES))
@@ -63,7 +66,7 @@ class Recipe:
             self._set(name, int(value))
         for name in ("g_lr", "d_lr"):
             self._require_number(name, lambda v: 0 < v < math.inf, "un nombre strictement positif")
-        for name in ("penalty_weight", "ema_halflife", "ema_rampup"):
+        for name in ("penalty_weight", "ema_halflife", "ema_rampup", "reconstruction"):
             self._require_number(name, lambda v: v >= 0, "un nombre positif ou nul")
         if self.clip is not None:
             self._require_number("clip", lambda v: v > 0, "None ou un nombre strictement positif")
@@ -95,10 +98,13 @@ class Recipe:
         self._require(getattr(self, name) in choices, name, "l'un de : " + ", ".join(choices))
 
     def differences(self, saved: dict) -> list[str]:
-        """Phrases qui disent, champ par champ, en quoi une recette enregistrée diffère de celle-ci."""
+        """Phrases qui disent, champ par champ, en quoi une recette enregistrée diffère de celle-ci.
+
+        Un champ absent du fichier, écrit avant que ce réglage n'existe, y vaut sa valeur par défaut.
+        """
         mine = asdict(self)
         return [
-            f"{f.name} = {saved.get(f.name)!r} dans le fichier, {mine[f.name]!r} ici"
+            f"{f.name} = {saved.get(f.name, f.default)!r} dans le fichier, {mine[f.name]!r} ici"
             for f in fields(self)
-            if saved.get(f.name) != mine[f.name]
+            if saved.get(f.name, f.default) != mine[f.name]
         ]

@@ -1,6 +1,5 @@
 """La boucle de tous les GAN du cours : un pas de discriminateur, un pas de générateur, et recommencer."""
 
-import copy
 import math
 import sys
 from collections.abc import Iterator
@@ -11,9 +10,9 @@ from torch import Tensor, nn
 
 from gan_course.checkpoint import check_destination, load_checkpoint, save_checkpoint
 from gan_course.compatibility import TrainingSet, check_fake, check_recipe_fits, check_same_run, describe_run
-from gan_course.device import Compute, average_gradients, broadcast_weights, choose_compute
-from gan_course.losses import LOSSES
-from gan_course.penalties import PENALTIES, check_scores, clip_weights
+from gan_course.device import choose_compute
+from gan_course.gan import Gan
+from gan_course.penalties import PENALTIES, clip_weights
 from gan_course.progress import Clock, History, Progress
 from gan_course.randomness import deferred_interrupt, step_randomness
 from gan_course.recipe import Recipe
@@ -23,72 +22,6 @@ __all__ = ["Gan", "History", "Progress", "Recipe", "TrainingDiverged", "discrimi
 
 class TrainingDiverged(RuntimeError):
     """Les pertes ou les poids ne sont plus des nombres finis."""
-
-
-class Gan:
-    """Un GAN en cours d'entraînement : deux réseaux, leurs optimiseurs, et la moyenne des poids de G."""
-
-    def __init__(self, generator: nn.Module, discriminator: nn.Module, recipe: Recipe, compute: Compute) -> None:
-        self.recipe, self.compute, self.loss = recipe, compute, LOSSES[recipe.loss]
-        self.generator = compute.place(generator).train()
-        self.discriminator = compute.place(discriminator).train()
-        broadcast_weights([self.generator, self.discriminator], compute.world_size)
-        self.ema = copy.deepcopy(self.generator).eval().requires_grad_(False)
-        self.g_optimizer = make_optimizer(self.generator, recipe, recipe.g_lr)
-        self.d_optimizer = make_optimizer(self.discriminator, recipe, recipe.d_lr)
-        self.scaler = compute.grad_scaler()
-        # Parcourir un module pour en trouver les poids est lent : une fois suffit.
-        self.g_weights, self.ema_weights = list(self.generator.parameters()), list(self.ema.parameters())
-        self.buffers = list(zip(self.ema.buffers(), self.generator.buffers(), strict=True))
-        self.critic_steps_done = 0
-        self.last_penalty = torch.zeros((), device=compute.device)
-
-    def fake(self, count: int, labels: Tensor | None) -> Tensor:
-        """G(z) ou G(z, y) pour `count` bruits z ~ N(0, I) neufs."""
-        z = torch.randn(count, self.generator.latent_dim, device=self.compute.device)
-        with self.compute.autocast():
-            return self.generator(z) if labels is None else self.generator(z, labels)
-
-    def score(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        """Logits (B,) du discriminateur, en float32."""
-        with self.compute.autocast():
-            logits = self.discriminator(images) if labels is None else self.discriminator(images, labels)
-        check_scores(logits, len(images))
-        return logits.float()
-
-    def descend(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
-        """Un pas d'optimiseur sur ses seuls paramètres : ceux de l'autre réseau ne reçoivent aucun gradient."""
-        (group,) = optimizer.param_groups
-        parameters = group["params"]
-        optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward(inputs=parameters)
-        average_gradients(parameters, self.compute.world_size)
-        self.scaler.step(optimizer)
-        self.scaler.update()
-
-    @torch.no_grad()
-    def update_ema(self, images_seen: int) -> None:
-        """Moyenne exponentielle des paramètres de G ; les tampons (statistiques de BatchNorm) sont copiés."""
-        halflife = min(self.recipe.ema_halflife, images_seen * self.recipe.ema_rampup)
-        decay = 0.5 ** (self.recipe.batch_size / halflife) if halflife > 0 else 0.0
-        torch._foreach_lerp_(self.ema_weights, self.g_weights, 1 - decay)
-        for average, buffer in self.buffers:
-            average.copy_(buffer)
-
-    def parts(self) -> dict:
-        """Tout ce qui a un état, par nom."""
-        names = ("generator", "discriminator", "ema", "g_optimizer", "d_optimizer", "scaler")
-        return {name: getattr(self, name) for name in names}
-
-
-def make_optimizer(module: nn.Module, recipe: Recipe, lr: float) -> torch.optim.Optimizer:
-    """L'optimiseur de la recette, sur les paramètres entraînables du module."""
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    if recipe.optimizer == "rmsprop":
-        return torch.optim.RMSprop(parameters, lr=lr, alpha=recipe.betas[1])
-    # fused : une seule passe sur les poids au lieu d'une par opération d'Adam.
-    fused = parameters[0].device.type in ("cpu", "cuda")
-    return torch.optim.Adam(parameters, lr=lr, betas=recipe.betas, fused=fused)
 
 
 def discriminator_step(
@@ -113,15 +46,18 @@ def discriminator_step(
     return loss.detach(), real_logits.detach().mean(), fake_logits.detach().mean()
 
 
-def generator_step(gan: Gan, real: Tensor, fake: Tensor, labels: Tensor | None = None) -> Tensor:
-    """Un pas de descente de G : le score de ses faux, la perte. Rend la perte, détachée.
+def generator_step(
+    gan: Gan, real: Tensor, fake: Tensor, labels: Tensor | None = None, extra: Tensor | float = 0.0
+) -> Tensor:
+    """Un pas de descente de G : le score de ses faux, la perte, plus `extra`. Rend la perte, détachée.
 
-    `fake` porte le graphe de G. Seules les pertes relativistes lisent `real`.
+    `fake` porte le graphe de G, et `extra` aussi (la reconstruction d'un autoencodeur). Seules les pertes
+    relativistes lisent `real`.
     """
     fake_logits = gan.score(fake, labels)
     with torch.no_grad():
         real_logits = gan.score(real, labels) if gan.loss.uses_real else None
-    loss = gan.loss.generator(fake_logits, real_logits)
+    loss = gan.loss.generator(fake_logits, real_logits) + extra
     gan.descend(loss, gan.g_optimizer)
     return loss.detach()
 
@@ -234,13 +170,13 @@ class Run:
         recipe = gan.recipe
         for k in range(recipe.critic_steps):
             index = (self.step * recipe.critic_steps + k) * compute.world_size + compute.rank
-            real, labels = self.images.batch(index, recipe.batch_size // compute.world_size, self.seed)
-            real = compute.send(real)
+            images, labels = self.images.batch(index, recipe.batch_size // compute.world_size, self.seed)
+            images = compute.send(images)
             labels = labels.to(compute.device) if getattr(gan.generator, "num_classes", 0) else None
             with torch.set_grad_enabled(k == recipe.critic_steps - 1):
-                fake = gan.fake(len(real), labels)
+                real, fake, extra = gan.opponents(images, labels)
             d_loss, d_real, d_fake = discriminator_step(gan, real, fake, labels)
-        g_loss = generator_step(gan, real, fake, labels)
+        g_loss = generator_step(gan, real, fake, labels, extra)
         self.step += 1
         gan.update_ema(self.images_seen)
         self.history.append(torch.stack([d_loss, g_loss, d_real, d_fake, gan.last_penalty]))

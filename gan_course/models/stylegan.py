@@ -21,8 +21,8 @@ from gan_course.recipe import Recipe
 
 SIZES = (8, 16, 32, 64, 128)
 
-# Karras et al., 2020 : perte non saturante, R1 tous les 16 pas, Adam (0 ; 0,99). À 32 px leur règle donne γ = 0,1 ; 1 va
-# plus vite (CelebA, 400 pas, largeur 16, une graine : distance de Fréchet 60 au lieu de 78, espace objects).
+# Karras et al., 2020 : perte non saturante, R1 tous les 16 pas, Adam (0 ; 0,99). À 32 px leur règle donne γ = 0,1 ;
+# 1 va plus vite (CelebA, 400 pas, largeur 16, une graine : distance de Fréchet 60 au lieu de 78, espace objects).
 RECIPE = Recipe(
     loss="non_saturating",
     batch_size=32,

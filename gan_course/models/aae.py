@@ -1,0 +1,99 @@
+"""Autoencodeur adverse (Makhzani et al., 2016) : un encodeur E, un décodeur G, et un D qui juge les codes.
+
+Le jeu du GAN, déplacé des images aux codes : D distingue des tirages z ~ N(0, I) des codes E(x), et E apprend à le
+tromper, pendant que E et G apprennent ensemble à reconstruire, G(E(x)) ≈ x. Une fois les codes gaussiens, G(z) dessine.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+
+from gan_course.models import dcgan
+from gan_course.models._checks import check_image_shape, check_images, check_labels, check_latent
+from gan_course.recipe import Recipe
+
+RECIPE = Recipe(
+    loss="non_saturating", batch_size=64, g_lr=1e-3, d_lr=1e-3, betas=(0.5, 0.999), reconstruction=20.0
+)
+
+
+class Encoder(nn.Module):
+    """E(x) : (B, C, H, W) → codes (B, latent_dim), déterministes. Convolutions à pas 2, BatchNorm, LeakyReLU.
+
+    Il sert aussi, seul, à inverser un GAN (`latent.train_encoder`). Lève ValueError si la forme ou x ne convient pas.
+    """
+
+    def __init__(
+        self, image_shape: tuple[int, int, int] = (3, 32, 32), latent_dim: int = 32, width: int = 32
+    ) -> None:
+        super().__init__()
+        self.image_shape, self.latent_dim = check_image_shape(image_shape, dcgan.SIZES), latent_dim
+        base, count = dcgan.doublings(image_shape[1])
+        layers, inputs = [], image_shape[0]
+        for i in range(count):
+            outputs = width * 2**i
+            layers += [nn.Conv2d(inputs, outputs, 4, 2, 1, bias=False), nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2)]
+            inputs = outputs
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(inputs * base**2, latent_dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        check_images(x, self.image_shape)
+        return self.layers(x)
+
+
+class Generator(nn.Module):
+    """L'autoencodeur entier : `encode(x)` rend les codes, et G(z) ou G(z, y) décode vers (B, C, H, W) dans [-1, 1].
+
+    Avec num_classes > 0, il est supervisé : le décodeur et D reçoivent la classe. Pour que les codes soient gaussiens
+    dans chaque classe, z ne doit plus rien en dire : il lui reste le style (Makhzani et al., 2016, § 4).
+
+    Lève ValueError si la forme demandée, x, z ou y ne convient pas.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int] = (3, 32, 32),
+        num_classes: int = 0,
+        latent_dim: int = 32,
+        width: int = 32,
+    ) -> None:
+        super().__init__()
+        self.image_shape, self.num_classes, self.latent_dim = tuple(image_shape), num_classes, latent_dim
+        self.encoder = Encoder(image_shape, latent_dim, width)
+        self.decoder = dcgan.Generator(image_shape, latent_dim + num_classes, width)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Codes (B, latent_dim) des images x (B, C, H, W) de [-1, 1]."""
+        return self.encoder(x)
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        check_latent(z, self.latent_dim)
+        return self.decoder(with_classes(z, y, self.num_classes))
+
+
+class Discriminator(nn.Module):
+    """D(z) ou D(z, y) : codes (B, latent_dim) → logits (B,), par trois couches denses.
+
+    Lève ValueError si z ou y ne convient pas.
+    """
+
+    def __init__(self, latent_dim: int = 32, num_classes: int = 0, width: int = 256) -> None:
+        super().__init__()
+        self.latent_dim, self.num_classes = latent_dim, num_classes
+        self.layers = nn.Sequential(
+            nn.Linear(latent_dim + num_classes, width),
+            nn.LeakyReLU(0.2),
+            nn.Linear(width, width),
+            nn.LeakyReLU(0.2),
+            nn.Linear(width, 1),
+        )
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        check_latent(z, self.latent_dim)
+        return self.layers(with_classes(z, y, self.num_classes)).squeeze(1)
+
+
+def with_classes(z: Tensor, y: Tensor | None, num_classes: int) -> Tensor:
+    """z (B, D), suivi du codage de la classe quand il y en a une : (B, D + num_classes)."""
+    check_labels(y, num_classes, len(z))
+    return z if y is None else torch.cat([z, one_hot(y, num_classes).to(z)], dim=1)

@@ -1,9 +1,10 @@
-"""Écrit ce qui se déduit des carnets : badges Colab, tableau des chapitres du README, adresse du dépôt.
+"""Écrit ce qui se déduit des maîtres (notebooks/sources/) : carnets des étudiants, badges, tableau du README.
 
     python -m gan_course.publish            écrit
     python -m gan_course.publish --check    compare seulement ; code 1 et différences s'il y en a
 
-L'adresse du dépôt (ORG/REPO) est dans pyproject.toml, [tool.gan_course]. Chaque carnet porte dans ses métadonnées :
+L'adresse du dépôt (ORG/REPO) est dans pyproject.toml, [tool.gan_course] : les maîtres peuvent garder l'ancienne. Ils se
+passent de badge. `gan_course/masters.py` dit comment y écrire une solution. Chaque maître porte dans ses métadonnées :
 
     "gan_course": {"title": "…", "summary": "…", "costs": {"eclair": "…", "cours": "…", "complet": "…"}}
 """
@@ -20,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gan_course import masters
 from gan_course.course import find_chapters, find_root
 from gan_course.pages import read_notebook
 
@@ -102,21 +104,33 @@ def between_markers(text: str, name: str, content: str) -> str:
 
 
 def expected_files(root: Path) -> dict[Path, tuple[str, str]]:
-    """Pour chaque fichier concerné : (texte actuel, texte attendu)."""
-    slug, chapters = read_slug(root), find_chapters(root / "notebooks")
+    """Pour chaque fichier concerné : (texte actuel, texte attendu) ; le texte d'un fichier absent est vide.
+
+    Lève ValueError si un maître est mal formé, ou si un carnet n'a pas de maître.
+    """
+    slug, folder = read_slug(root), root / "notebooks"
+    chapters = find_chapters(folder / masters.FOLDER)
+    orphans = {path.name for path in folder.glob("[0-9][0-9]_*.ipynb")} - {path.name for path in chapters}
+    if orphans:
+        raise ValueError(
+            f"Sans maître dans notebooks/{masters.FOLDER}/ : {', '.join(sorted(orphans))}. "
+            "Déplacez-y ces carnets, ou effacez-les."
+        )
     files = {}
     for path in chapters:
-        notebook = read_notebook(path)
-        updated = update_notebook(notebook, slug, path.name)
-        current = path.read_text(encoding="utf-8")
-        # Même contenu : on ne touche pas à la mise en forme du fichier.
-        same = updated == notebook
-        files[path] = (current, current if same else json.dumps(updated, indent=1, ensure_ascii=False) + "\n")
+        student = folder / path.name
+        current = student.read_text(encoding="utf-8") if student.exists() else ""
+        files[student] = (current, to_text(update_notebook(masters.student_notebook(path), slug, path.name)))
     readme = root / "README.md"
     text = readme.read_text(encoding="utf-8")
     updated = between_markers(text, "chapitres", chapter_table(chapters, slug))
     files[readme] = (text, between_markers(updated, "commandes", commands_block(slug)))
     return files
+
+
+def to_text(notebook: dict[str, Any]) -> str:
+    """Le carnet tel qu'il est écrit dans git."""
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
 
 def differences(root: Path) -> str:

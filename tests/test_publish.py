@@ -28,8 +28,8 @@ def house(tmp_path, monkeypatch) -> Path:
          "outputs": [], "execution_count": None},
     ]  # fmt: skip
     notebook = {"cells": cells, "metadata": {"gan_course": CARD}, "nbformat": 4, "nbformat_minor": 5}
-    (tmp_path / "notebooks").mkdir()
-    (tmp_path / "notebooks" / "01_essai.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
+    (tmp_path / "notebooks" / "sources").mkdir(parents=True)
+    (tmp_path / "notebooks" / "sources" / "01_essai.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
     return tmp_path
 
 
@@ -65,13 +65,24 @@ def test_changing_the_slug_updates_every_place(house):
         assert "TROIS/QUATRE" in text and "UN/DEUX" not in text
 
 
-def test_an_up_to_date_file_is_not_rewritten(house):
+def test_an_up_to_date_file_is_not_rewritten(house, capsys):
     publish.main([])
-    path = house / "notebooks" / "01_essai.ipynb"
-    compact = json.dumps(json.loads(path.read_text(encoding="utf-8")))
-    path.write_text(compact, encoding="utf-8")
-    assert publish.main([]) == 0
-    assert path.read_text(encoding="utf-8") == compact
+    assert "01_essai.ipynb" in capsys.readouterr().out
+    publish.main([])
+    assert capsys.readouterr().out == ""
+
+
+def test_the_student_notebook_is_only_written_from_its_master(house, capsys):
+    publish.main([])
+    student = house / "notebooks" / "01_essai.ipynb"
+    expected = student.read_text(encoding="utf-8")
+    student.write_text(expected.replace("# Essai", "# Retouché"), encoding="utf-8")
+    assert publish.main(["--check"]) == 1
+    publish.main([])
+    assert student.read_text(encoding="utf-8") == expected
+    (house / "notebooks" / "02_orphelin.ipynb").write_text(expected, encoding="utf-8")
+    assert publish.main(["--check"]) == 1
+    assert "Sans maître dans notebooks/sources/ : 02_orphelin.ipynb" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("slug", ["", "sans-barre", "a/b/c", "espace /b"])
@@ -82,7 +93,7 @@ def test_bad_slug(house, capsys, slug):
 
 
 def test_incomplete_card_and_missing_markers(house, capsys):
-    path = house / "notebooks" / "01_essai.ipynb"
+    path = house / "notebooks" / "sources" / "01_essai.ipynb"
     notebook = json.loads(path.read_text(encoding="utf-8"))
     notebook["metadata"]["gan_course"] = {"title": "Essai", "costs": {"cours": "1 min"}}
     path.write_text(json.dumps(notebook), encoding="utf-8")

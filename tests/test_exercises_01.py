@@ -143,4 +143,4 @@ def test_an_answer_that_quits_is_a_wrong_answer():
 
     name = next(iter(chapter01.EXERCISES))
     report = examine(chapter01.EXERCISES[name], quits)
-    assert not report.passed and "SystemExit (au revoir)" in str(report)
+    assert not report.passed and "SystemExit : au revoir" in str(report)

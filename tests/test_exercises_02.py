@@ -7,7 +7,7 @@ from exercise_suite import exercise_tests
 from torch import nn
 
 from gan_course import latent
-from gan_course.exercises.chapter02 import EXERCISES as CHAPTER
+from gan_course.exercises import CHAPTERS
 from gan_course.models import dcgan
 
 
@@ -273,4 +273,4 @@ WRONG = {
     ),
 }
 
-globals().update(exercise_tests(CHAPTER, RIGHT, WRONG))
+globals().update(exercise_tests(CHAPTERS["02"], RIGHT, WRONG))

@@ -5,7 +5,7 @@ import torch
 from exercise_suite import exercise_tests
 from torch.nn.functional import one_hot
 
-from gan_course.exercises.chapter03 import EXERCISES as CHAPTER
+from gan_course.exercises import CHAPTERS
 from gan_course.models import conditional
 
 
@@ -218,7 +218,7 @@ WRONG = {
     ),
 }
 
-globals().update(exercise_tests(CHAPTER, RIGHT, WRONG))
+globals().update(exercise_tests(CHAPTERS["03"], RIGHT, WRONG))
 
 
 @pytest.mark.parametrize("conditioning", conditional.CONDITIONINGS)

@@ -4,7 +4,7 @@ import torch
 from exercise_suite import exercise_tests
 from torch.nn.functional import instance_norm
 
-from gan_course.exercises.chapter05 import EXERCISES as CHAPTER
+from gan_course.exercises import CHAPTERS
 from gan_course.metrics import frechet_distance, frechet_from_moments
 from gan_course.models._stylegan import adain
 from gan_course.models.stylegan import mix_styles
@@ -232,4 +232,4 @@ WRONG = {
     ),
 }
 
-globals().update(exercise_tests(CHAPTER, RIGHT, WRONG))
+globals().update(exercise_tests(CHAPTERS["05"], RIGHT, WRONG))

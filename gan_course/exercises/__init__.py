@@ -4,19 +4,30 @@ Une vérification éprouve des propriétés, jamais une façon d'écrire : toute
 ce qui ne tient pas, ce que l'erreur causerait dans un entraînement, et donne un premier indice.
 """
 
-from collections.abc import Callable
 from difflib import get_close_matches
 
-from gan_course.exercises import chapter01, chapter02, chapter03, chapter04, chapter05, shared
+from gan_course.exercises import (
+    chapter01,
+    chapter02,
+    chapter02_latent,
+    chapter03,
+    chapter03_obedience,
+    chapter04,
+    chapter05,
+    chapter05_styles,
+    shared,
+)
 from gan_course.exercises.report import Exercise, Report, examine
 
+CHAPTERS: dict[str, dict[str, Exercise]] = {
+    "01": chapter01.EXERCISES,
+    "02": {**chapter02.EXERCISES, **chapter02_latent.EXERCISES},
+    "03": {**chapter03.EXERCISES, **chapter03_obedience.EXERCISES},
+    "04": {**chapter04.EXERCISES, **shared.EXERCISES},
+    "05": {**chapter05.EXERCISES, **chapter05_styles.EXERCISES},
+}
 EXERCISES: dict[str, Exercise] = {
-    **chapter01.EXERCISES,
-    **chapter02.EXERCISES,
-    **chapter03.EXERCISES,
-    **chapter04.EXERCISES,
-    **chapter05.EXERCISES,
-    **shared.EXERCISES,
+    name: exercise for chapter in CHAPTERS.values() for name, exercise in chapter.items()
 }
 
 _hints_given: dict[str, int] = {}
@@ -24,19 +35,26 @@ _hints_given: dict[str, int] = {}
 
 def find(name: str) -> Exercise:
     """L'exercice de ce nom. Lève ValueError, avec les noms les plus proches, s'il n'existe pas."""
+    if not isinstance(name, str):
+        raise ValueError(
+            f'Le nom de l\'exercice se met entre guillemets, en premier : check("slerp", …), reçu {name!r}.'
+        )
     if name not in EXERCISES:
-        near = get_close_matches(str(name), EXERCISES, n=3, cutoff=0.4) or sorted(EXERCISES)
+        near = get_close_matches(name, EXERCISES, n=3, cutoff=0.4) or sorted(EXERCISES)
         raise ValueError(f"Aucun exercice ne s'appelle {name!r}. Noms proches : {', '.join(near)}.")
     return EXERCISES[name]
 
 
-def check(name: str, thing: Callable) -> Report:
+def check(name: str, thing: object) -> Report:
     """Éprouve `thing`, la réponse à l'exercice `name`, et affiche le résultat en français.
 
-    Ne lève pas d'erreur si la réponse est fausse, incomplète (`NotImplementedError`) ou se trompe de type : elle
-    l'explique. Rend un Report, dont `.passed` vaut True si tout tient. Lève ValueError si l'exercice n'existe pas.
+    thing : la fonction écrite, ou la valeur trouvée si l'exercice en demande une. Ne lève pas d'erreur si la réponse
+    est fausse, incomplète (`NotImplementedError`), ne finit pas ou se trompe de type : elle l'explique. Rend un
+    Report, dont `.passed` vaut True si tout tient. Lève ValueError si l'exercice n'existe pas.
     """
     report = examine(find(name), thing)
+    if report.hint:  # le premier indice vient d'être donné
+        _hints_given[name] = max(1, _hints_given.get(name, 0))
     print(report)
     return report
 

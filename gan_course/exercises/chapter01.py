@@ -198,6 +198,7 @@ EXERCISES: dict[str, Exercise] = {
             "F.binary_cross_entropy_with_logits(real_logits, torch.full_like(real_logits, real_label)), plus la même "
             "chose pour fake_logits avec torch.zeros_like.",
         ),
+        points=2,
     ),
     "generator_loss": Exercise(
         "generator_loss",
@@ -258,5 +259,6 @@ EXERCISES: dict[str, Exercise] = {
             "p / d = q / (1 - d) ; isolez d.",
             "p / (p + q)",
         ),
+        points=2,
     ),
 }

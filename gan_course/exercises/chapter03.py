@@ -1,11 +1,18 @@
-"""Exercices du chapitre 03 : dire une classe à un réseau, interroger un générateur, mesurer s'il obéit."""
+"""Exercices du chapitre 03 : dire une classe à un réseau ; les deux autres sont dans chapter03_obedience."""
 
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from gan_course.exercises.report import Broken, Exercise, Property, expect_close, expect_shape
+from gan_course.exercises.report import (
+    Broken,
+    Exercise,
+    Property,
+    expect_close,
+    expect_gradient,
+    expect_shape,
+)
 
 IMAGES = torch.arange(2 * 3 * 4 * 5).view(2, 3, 4, 5) / 120  # ni carrées ni grises : rien ne doit le supposer
 LABELS = torch.tensor([2, 0])
@@ -41,7 +48,7 @@ def planes_let_the_gradient_through(answer: Callable) -> None:
     got = answer(image, LABELS, 6)
     expect_shape(got, (2, 9, 4, 5), "x de forme (2, 3, 4, 5) avec K = 6")
     if not got.requires_grad:
-        raise Broken("Le résultat ne dépend plus de x pour PyTorch : requires_grad vaut False.")
+        raise Broken("Le résultat ne dépend plus de x pour PyTorch : requires_grad vaut False.")
     (slope,) = torch.autograd.grad(got.sum(), image)
     expect_close(slope, torch.ones_like(IMAGES), "Pente de la somme du résultat par rapport à x")
 
@@ -76,97 +83,23 @@ def projection_adds_a_dot_product(answer: Callable) -> None:
     h = torch.eye(5)[:3] + 1
     expected = torch.tensor([100.0, 11.0, 42.0])  # Σ e(y) + e(y)ᵢ pour y = 3, 0, 1 : 85 + 15, 10 + 1, 35 + 7
     got = answer(h, torch.tensor([3, 0, 1]), embedding, psi)
-    expect_close(got, expected, "Scores quand ψ = 0 : ⟨e(y), h⟩, image par image")
+    expect_close(got, expected, "Scores quand ψ = 0 : ⟨e(y), h⟩, image par image")
 
 
 def projection_teaches_only_the_asked_class(answer: Callable) -> None:
     embedding, psi = scorer()
     h = torch.randn(2, 5)
     got = answer(h, torch.tensor([1, 3]), embedding, psi)
-    if not isinstance(got, Tensor) or not got.requires_grad:
-        raise Broken("Le score ne dépend plus des poids pour PyTorch : la table e(y) n'apprendrait rien.")
+    expect_gradient(got, "Le score")
     (slope,) = torch.autograd.grad(got.sum(), embedding.weight, allow_unused=True)
     expected = torch.zeros(4, 5)
     expected[1], expected[3] = h[0], h[1]
     if slope is None:
-        raise Broken("Le score ne dépend pas de la table e(y) : son gradient n'existe pas.")
+        raise Broken("Le score ne dépend pas de la table e(y) : son gradient n'existe pas.")
     for k in range(4):
         expect_close(
             slope[k], expected[k], f"Gradient de la somme des scores par rapport à e({k}), pour y = [1, 3]"
         )
-
-
-def asked_grid(answer: Callable, classes: int, columns: int, latent_dim: int) -> tuple[Tensor, Tensor]:
-    """La réponse de l'étudiant, après vérification de ce qu'elle est : deux tenseurs de la bonne forme."""
-    got = answer(classes, columns, latent_dim)
-    if not isinstance(got, (tuple, list)) or len(got) != 2:
-        raise Broken(f"Il faut rendre deux tenseurs, z puis y ; reçu {type(got).__name__}.")
-    z, y = got
-    expect_shape(z, (classes * columns, latent_dim), f"z pour {classes} classes et {columns} colonnes")
-    expect_shape(y, (classes * columns,), f"y pour {classes} classes et {columns} colonnes")
-    return z, y
-
-
-def grid_is_ready_for_the_generator(answer: Callable) -> None:
-    z, y = asked_grid(answer, 3, 4, 6)
-    if y.dtype != torch.int64:
-        raise Broken(f"y est de type {y.dtype} ; une étiquette est un torch.int64.")
-    if not z.is_floating_point():
-        raise Broken(f"z est de type {z.dtype} ; il faut des réels.")
-
-
-def grid_rows_are_classes(answer: Callable) -> None:
-    for classes, columns in ((3, 4), (5, 2)):
-        _, y = asked_grid(answer, classes, columns, 6)
-        expected = torch.arange(classes)[:, None].expand(classes, columns)
-        expect_close(y.view(classes, columns), expected, f"y, mis en {classes} lignes de {columns}")
-
-
-def grid_columns_share_z(answer: Callable) -> None:
-    z, _ = asked_grid(answer, 3, 4, 6)
-    rows = z.view(3, 4, 6)
-    expect_close(rows, rows[:1].expand(3, 4, 6), "Les z des lignes 0, 1, 2 comparés à ceux de la ligne 0")
-
-
-def grid_columns_differ(answer: Callable) -> None:
-    z, _ = asked_grid(answer, 2, 500, 8)
-    first = z[:500]
-    if torch.pdist(first[:50]).min() < 1e-3:
-        raise Broken("Deux colonnes ont le même z.")
-    expect_close(first.mean(), 0.0, "Moyenne de 4 000 coordonnées de z", 0.1)
-    expect_close(first.std(), 1.0, "Écart-type de 4 000 coordonnées de z", 0.1)
-
-
-PREDICTED = torch.tensor([0, 0, 1, 1, 1, 2, 0, 2])
-ASKED = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2])
-
-
-def accuracy_is_one_when_all_is_right(answer: Callable) -> None:
-    expect_close(answer(ASKED.clone(), ASKED, 3), torch.ones(3), "Tout lu comme demandé, 3 classes")
-
-
-def accuracy_is_per_asked_class(answer: Callable) -> None:
-    got = answer(PREDICTED, ASKED, 3)
-    expect_close(
-        got, torch.tensor([2 / 3, 1.0, 2 / 3]), "lu = [0 0 1 1 1 2 0 2], demandé = [0 0 0 1 1 2 2 2]", 1e-3
-    )
-
-
-def accuracy_ignores_the_order(answer: Callable) -> None:
-    order = torch.tensor([5, 0, 7, 3, 1, 6, 2, 4])
-    sorted_by_class = answer(PREDICTED, ASKED, 3)
-    if sorted_by_class is None:
-        raise Broken("Rien n'a été rendu. N'oubliez pas return.")
-    got = answer(PREDICTED[order], ASKED[order], 3)
-    expect_close(got, sorted_by_class, "Les huit mêmes exemples, rangés puis mélangés", 1e-3)
-
-
-def accuracy_of_an_unasked_class_is_unknown(answer: Callable) -> None:
-    got = torch.as_tensor(answer(torch.tensor([0, 3, 0]), torch.tensor([0, 3, 3]), 4))
-    expect_shape(got, (4,), "4 classes dont deux, 1 et 2, jamais demandées")
-    expect_close(got[[0, 3]], torch.tensor([1.0, 0.5]), "Classes 0 et 3, demandées")
-    if not got[[1, 2]].isnan().all():
-        raise Broken(f"Classes 1 et 2, jamais demandées : obtenu {got[[1, 2]].tolist()}, attendu nan.")
 
 
 EXERCISES: dict[str, Exercise] = {
@@ -195,9 +128,9 @@ EXERCISES: dict[str, Exercise] = {
             ),
         ),
         (
-            "Deux étapes : fabriquer K plans par image, puis les coller aux canaux de x.",
-            "torch.nn.functional.one_hot(y, K) donne (B, K) entiers : passez en réels, puis [:, :, None, None].",
-            "planes = one_hot(y, K).to(x)[:, :, None, None].expand(-1, -1, *x.shape[2:]), "
+            "Deux étapes : fabriquer K plans par image, puis les coller aux canaux de x.",
+            "torch.nn.functional.one_hot(y, K) donne (B, K) entiers : passez en réels, puis [:, :, None, None].",
+            "planes = one_hot(y, K).to(x)[:, :, None, None].expand(-1, -1, *x.shape[2:]), "
             "puis torch.cat([x, planes], dim=1).",
         ),
     ),
@@ -205,19 +138,19 @@ EXERCISES: dict[str, Exercise] = {
         "projection_score",
         (
             Property(
-                "il y a un score par image : (B,)",
+                "il y a un score par image : (B,)",
                 projection_gives_one_score_per_image,
                 "la perte comparerait chaque image à toutes les autres, sans que PyTorch s'en plaigne.",
             ),
             Property(
-                "si e(y) = 0, le score est ψ(h) : il ne dépend pas de y",
+                "si e(y) = 0, le score est ψ(h) : il ne dépend pas de y",
                 projection_without_embedding_is_psi,
                 "D ne saurait plus dire qu'une image est fausse indépendamment de sa classe.",
             ),
             Property(
                 "si ψ = 0, le score est le produit scalaire ⟨e(y), h⟩ de chaque image",
                 projection_adds_a_dot_product,
-                "D ne mesure plus l'accord entre l'image et sa classe : G n'a plus de raison d'obéir.",
+                "D ne mesure plus l'accord entre l'image et sa classe : G n'a plus de raison d'obéir.",
             ),
             Property(
                 "seules les lignes de e demandées apprennent, et de leur image",
@@ -226,72 +159,10 @@ EXERCISES: dict[str, Exercise] = {
             ),
         ),
         (
-            "Le score est une somme de deux termes : l'un lit h seul, l'autre lit h et y.",
-            "psi(h) est de forme (B, 1) : ramenez-la à (B,) avant d'additionner, sinon (B, 1) + (B,) donne (B, B).",
+            "Le score est une somme de deux termes : l'un lit h seul, l'autre lit h et y.",
+            "psi(h) est de forme (B, 1) : ramenez-la à (B,) avant d'additionner, sinon (B, 1) + (B,) donne (B, B).",
             "return psi(h).squeeze(1) + (embedding(y) * h).sum(dim=1).",
         ),
-    ),
-    "class_grid_inputs": Exercise(
-        "class_grid_inputs",
-        (
-            Property(
-                "z est réel, (K × colonnes, latent_dim) ; y est entier, (K × colonnes,)",
-                grid_is_ready_for_the_generator,
-                "le générateur refuse ses entrées.",
-            ),
-            Property(
-                "une ligne de la grille est une classe : 0 partout, puis 1 partout…",
-                grid_rows_are_classes,
-                "les chiffres se lisent en diagonale, et la grille ne montre plus si G obéit.",
-            ),
-            Property(
-                "dans une colonne, toutes les classes partagent le même z",
-                grid_columns_share_z,
-                "on ne sait plus si une différence entre deux lignes vient de y ou de z.",
-            ),
-            Property(
-                "les colonnes ont des z différents, tirés de N(0, I)",
-                grid_columns_differ,
-                "toutes les colonnes se ressemblent sans que G y soit pour rien, ou z n'est pas de la loi apprise.",
-            ),
-        ),
-        (
-            "Tirez d'abord un z par colonne ; il reste à répéter, et z et y ne se répètent pas de la même façon.",
-            "[a, b, a, b] s'obtient par z.repeat(2, 1) ; [0, 0, 1, 1], par torch.arange(2).repeat_interleave(2).",
-            "z = torch.randn(columns, latent_dim), puis "
-            "return z.repeat(num_classes, 1), torch.arange(num_classes).repeat_interleave(columns).",
-        ),
-    ),
-    "conditional_accuracy": Exercise(
-        "conditional_accuracy",
-        (
-            Property(
-                "tout lu comme demandé : 1 pour chaque classe",
-                accuracy_is_one_when_all_is_right,
-                "la mesure ne peut pas atteindre sa plus grande valeur : plus rien ne se compare.",
-            ),
-            Property(
-                "la moyenne se fait parmi les images demandées dans chaque classe",
-                accuracy_is_per_asked_class,
-                "diviser par le nombre d'images lues k, c'est mesurer autre chose (la précision du jugement) ; "
-                "diviser par toutes les images écrase les classes.",
-            ),
-            Property(
-                "l'ordre des images ne compte pas",
-                accuracy_ignores_the_order,
-                "le résultat dépendrait de la façon dont les images ont été tirées.",
-            ),
-            Property(
-                "une classe jamais demandée vaut nan, ni 0 ni 1",
-                accuracy_of_an_unasked_class_is_unknown,
-                "0 accuserait G d'une faute, et 1 l'en féliciterait, sans l'avoir interrogé.",
-            ),
-        ),
-        (
-            "Pour une classe k, gardez les images où asked == k, et moyennez predicted == asked.",
-            "La moyenne d'un tenseur vide vaut nan en PyTorch : le cas de la classe jamais demandée vient seul.",
-            "right = (predicted == asked).float(), puis "
-            "torch.stack([right[asked == k].mean() for k in range(num_classes)]).",
-        ),
+        points=2,
     ),
 }

@@ -40,7 +40,9 @@ def equal_laws_cost_nothing(emd: Callable) -> None:
 
 def one_heap_costs_mass_times_distance(emd: Callable) -> None:
     p, q = torch.tensor([1.0, 0, 0, 0, 0]), torch.tensor([0.75, 0, 0, 0.25, 0])
-    expect_close(emd(p, q, PLACES), 0.25 * 4.5, "Un quart de la masse porté de 0 à 4,5 (positions 0 ; 1 ; 4 ; 4,5 ; 7)")
+    expect_close(
+        emd(p, q, PLACES), 0.25 * 4.5, "Un quart de la masse porté de 0 à 4,5 (positions 0 ; 1 ; 4 ; 4,5 ; 7)"
+    )
     expect_close(emd(q, p, PLACES), 0.25 * 4.5, "Le même quart, ramené de 4,5 à 0")
 
 
@@ -64,7 +66,9 @@ ONES = torch.ones(4)
 
 def good_slopes_leave_the_gap(loss: Callable) -> None:
     real, fake = torch.tensor([3.0, 1.0, 2.0, 2.0]), torch.tensor([-1.0, 0.0, 0.0, -3.0])
-    expect_close(loss(real, fake, ONES), -3.0, "Vrais notés 2 en moyenne, faux notés -1, pentes toutes égales à 1")
+    expect_close(
+        loss(real, fake, ONES), -3.0, "Vrais notés 2 en moyenne, faux notés -1, pentes toutes égales à 1"
+    )
     expect_close(loss(100 * real, 100 * fake, ONES), -300.0, "Les mêmes scores multipliés par 100")
 
 
@@ -73,13 +77,17 @@ def constants_do_not_matter(loss: Callable) -> None:
     without = loss(real, fake, slopes)
     if without is None:
         raise Broken("Rien n'a été rendu. N'oubliez pas return.")
-    expect_close(loss(real + 7, fake + 7, slopes), without, "La même perte, tous les scores augmentés de 7", 1e-4)
+    expect_close(
+        loss(real + 7, fake + 7, slopes), without, "La même perte, tous les scores augmentés de 7", 1e-4
+    )
 
 
 def slopes_away_from_one_cost(loss: Callable) -> None:
     zero = torch.zeros(4)
     for slope, cost in ((0.0, 10.0), (3.0, 40.0), (0.5, 2.5)):
-        expect_close(loss(zero, zero, slope * ONES), cost, f"Scores nuls, toutes les pentes égales à {slope:g}")
+        expect_close(
+            loss(zero, zero, slope * ONES), cost, f"Scores nuls, toutes les pentes égales à {slope:g}"
+        )
     expect_close(loss(zero, zero, 3 * ONES, weight=0.1), 0.4, "Scores nuls, pentes égales à 3, weight = 0.1")
 
 
@@ -105,7 +113,9 @@ def the_loss_teaches(loss: Callable) -> None:
 
 
 def one_layer_is_its_largest_stretch(bound: Callable) -> None:
-    expect_close(bound([torch.diag(torch.tensor([0.5, -3.0, 2.0]))]), 3.0, "Une couche diagonale (0,5 ; -3 ; 2)", 1e-4)
+    expect_close(
+        bound([torch.diag(torch.tensor([0.5, -3.0, 2.0]))]), 3.0, "Une couche diagonale (0,5 ; -3 ; 2)", 1e-4
+    )
     turn = torch.linalg.qr(torch.randn(6, 6)).Q
     expect_close(bound([turn]), 1.0, "Une rotation : elle n'étire rien", 1e-4)
 
@@ -136,7 +146,9 @@ def no_slope_goes_beyond(bound: Callable) -> None:
 
     steepest = ((network(x) - network(y)).norm(dim=1) / (x - y).norm(dim=1)).max().item()
     if float(limit) < steepest:
-        raise Broken(f"Borne obtenue : {float(limit):.3g} ; or, entre deux points, la pente est de {steepest:.3g}.")
+        raise Broken(
+            f"Borne obtenue : {float(limit):.3g} ; or, entre deux points, la pente est de {steepest:.3g}."
+        )
 
 
 EXERCISES: dict[str, Exercise] = {
@@ -238,5 +250,6 @@ EXERCISES: dict[str, Exercise] = {
             "torch.linalg.matrix_norm(weight, 2) est la plus grande valeur singulière ; math.prod fait un produit.",
             "return math.prod(torch.linalg.matrix_norm(weight, 2) for weight in weights)",
         ),
+        points=2,
     ),
 }

@@ -1,4 +1,4 @@
-"""Exercices du chapitre 05 : mesurer un écart entre deux nuages, et manier les styles de Mini-StyleGAN."""
+"""Exercices du chapitre 05 sur les statistiques : Fréchet et AdaIN ; les deux autres sont dans chapter05_styles."""
 
 from collections.abc import Callable
 
@@ -72,7 +72,9 @@ def transfer_takes_the_mean(answer: Callable) -> None:
 
 def transfer_takes_the_deviation(answer: Callable) -> None:
     expected = style_images().std((2, 3))
-    expect_close(transferred(answer).std((2, 3)), expected, "Écart-type de chaque carte de chaque image", 1e-2)
+    expect_close(
+        transferred(answer).std((2, 3)), expected, "Écart-type de chaque carte de chaque image", 1e-2
+    )
 
 
 def transfer_erases_the_lighting(answer: Callable) -> None:
@@ -86,73 +88,15 @@ def transfer_keeps_the_drawing(answer: Callable) -> None:
     def drawing(x: Tensor) -> Tensor:
         return (x - x.mean((2, 3), keepdim=True)) / x.std((2, 3), keepdim=True)
 
-    expect_close(drawing(transferred(answer)), drawing(CONTENT), "Carte centrée et réduite, avant et après", 1e-2)
+    expect_close(
+        drawing(transferred(answer)), drawing(CONTENT), "Carte centrée et réduite, avant et après", 1e-2
+    )
 
 
 def transfer_survives_a_flat_map(answer: Callable) -> None:
     got = transferred(answer, torch.full((2, 3, 16, 16), 0.5))
     if not got.isfinite().all():
         raise Broken("Contenu constant, d'écart-type 0 : le résultat contient nan ou inf.")
-
-
-STYLES = torch.arange(2 * 4 * 3, dtype=torch.float32).view(2, 4, 3) / 10
-MEAN = torch.tensor([1.0, -1.0, 0.5])
-
-
-def truncated(answer: Callable, psi: float, layers: int) -> Tensor:
-    got = answer(STYLES.clone(), MEAN.clone(), psi, layers)
-    expect_shape(got, (2, 4, 3), "styles de forme (2, 4, 3)")
-    return got
-
-
-def full_psi_changes_nothing(answer: Callable) -> None:
-    expect_close(truncated(answer, 1.0, 4), STYLES, "psi = 1 sur les quatre couches")
-
-
-def zero_psi_gives_the_mean(answer: Callable) -> None:
-    expect_close(truncated(answer, 0.0, 4), MEAN.expand(2, 4, 3), "psi = 0 sur les quatre couches")
-
-
-def psi_is_a_fraction_of_the_way(answer: Callable) -> None:
-    expected = MEAN + 0.25 * (STYLES - MEAN)
-    expect_close(truncated(answer, 0.25, 4), expected, "psi = 0,25 sur les quatre couches")
-
-
-def fine_layers_are_spared(answer: Callable) -> None:
-    got = truncated(answer, 0.0, 1)
-    expect_close(got[:, 1:], STYLES[:, 1:], "psi = 0, layers = 1 : couches 1, 2 et 3")
-    expect_close(got[:, 0], MEAN.expand(2, 3), "psi = 0, layers = 1 : couche 0")
-
-
-def styles_are_not_modified(answer: Callable) -> None:
-    given = STYLES.clone()
-    answer(given, MEAN.clone(), 0.5, 2)
-    expect_close(given, STYLES, "Les styles donnés, après l'appel")
-
-
-def grid_of(answer: Callable, crossover: int) -> tuple[Tensor, Tensor, Tensor]:
-    """La réponse, remise en (3 lignes, 2 colonnes, 5 couches, 4), et les styles qui y ont conduit."""
-    rows, columns = torch.arange(60.0).view(3, 5, 4), -torch.arange(1.0, 41).view(2, 5, 4)
-    got = answer(rows, columns, crossover)
-    expect_shape(got, (6, 5, 4), "3 lignes et 2 colonnes, 5 couches de 4 nombres")
-    return got.view(3, 2, 5, 4), rows[:, None].expand(3, 2, 5, 4), columns[None].expand(3, 2, 5, 4)
-
-
-def first_layers_follow_the_row(answer: Callable) -> None:
-    got, rows, _ = grid_of(answer, 2)
-    expect_close(got[:, :, :2], rows[:, :, :2], "crossover = 2 : couches 0 et 1")
-
-
-def last_layers_follow_the_column(answer: Callable) -> None:
-    got, _, columns = grid_of(answer, 2)
-    expect_close(got[:, :, 2:], columns[:, :, 2:], "crossover = 2 : couches 2, 3 et 4")
-
-
-def extremes_copy_one_parent(answer: Callable) -> None:
-    got, _, columns = grid_of(answer, 0)
-    expect_close(got, columns, "crossover = 0")
-    got, rows, _ = grid_of(answer, 5)
-    expect_close(got, rows, "crossover = 5, le nombre de couches")
 
 
 EXERCISES: dict[str, Exercise] = {
@@ -233,67 +177,6 @@ EXERCISES: dict[str, Exercise] = {
             "m, s = x.mean((2, 3), keepdim=True), x.std((2, 3), keepdim=True) pour le contenu, de même pour le "
             "style, puis (content - m) / (s + 1e-5) * s_style + m_style.",
         ),
-    ),
-    "truncate_styles": Exercise(
-        "truncate_styles",
-        (
-            Property("psi = 1 ne change rien", full_psi_changes_nothing, "toutes les images seraient déformées."),
-            Property(
-                "psi = 0 donne le style moyen",
-                zero_psi_gives_the_mean,
-                "la troncature ne mènerait plus à l'image moyenne, celle que G réussit le mieux.",
-            ),
-            Property(
-                "entre les deux, psi est la fraction du chemin gardée",
-                psi_is_a_fraction_of_the_way,
-                "la courbe précision-rappel serait parcourue à l'envers, ou pas du tout.",
-            ),
-            Property(
-                "seules les `layers` premières couches sont tronquées",
-                fine_layers_are_spared,
-                "les couleurs s'affadiraient avec la pose, alors que l'on voulait n'assagir que la pose.",
-            ),
-            Property(
-                "les styles donnés ne sont pas modifiés",
-                styles_are_not_modified,
-                "la deuxième image d'une série serait tronquée deux fois.",
-            ),
-        ),
-        (
-            "La formule est w̄ + ψ (w - w̄), appliquée à une partie des couches seulement.",
-            "styles[:, :layers] désigne les premières couches. Travaillez sur une copie, ou recollez par torch.cat.",
-            "out = styles.clone(), out[:, :layers] = mean + psi * (styles[:, :layers] - mean), return out.",
-        ),
-    ),
-    "style_grid": Exercise(
-        "style_grid",
-        (
-            Property(
-                "il y a un style par couple : (R × C, L, D)",
-                lambda answer: grid_of(answer, crossover=2),
-                "la grille n'a pas toutes ses cases, et l'affichage décale les lignes.",
-            ),
-            Property(
-                "les premières couches viennent de la ligne",
-                first_layers_follow_the_row,
-                "la pose et la forme ne seraient plus les mêmes le long d'une ligne : la figure ne montre rien.",
-            ),
-            Property(
-                "les dernières couches viennent de la colonne",
-                last_layers_follow_the_column,
-                "les couleurs ne seraient plus les mêmes le long d'une colonne.",
-            ),
-            Property(
-                "aux deux extrêmes, on retrouve l'un des deux parents",
-                extremes_copy_one_parent,
-                "la coupure est décalée d'une couche.",
-            ),
-        ),
-        (
-            "Dans l'ordre de lecture, la ligne change lentement et la colonne vite.",
-            "rows.repeat_interleave(C, 0) donne AAA BBB ; columns.repeat(R, 1, 1) donne XYZ XYZ.",
-            "coarse, fine = rows.repeat_interleave(len(columns), 0), columns.repeat(len(rows), 1, 1), puis "
-            "torch.cat([coarse[:, :crossover], fine[:, crossover:]], dim=1).",
-        ),
+        points=2,
     ),
 }

@@ -1,14 +1,40 @@
 """Ce qu'est un exercice, comment une réponse est éprouvée, et comment le résultat se lit."""
 
-import traceback
+import copy
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
+from gan_course.exercises.expect import (
+    Broken,
+    expect_close,
+    expect_gradient,
+    expect_plain,
+    expect_shape,
+    kind_of,
+    number,
+    show,
+)
+from gan_course.exercises.explain import explain, place, wrong_call, wrong_thing
+from gan_course.exercises.isolation import (
+    TimeUp,
+    UserInterrupt,
+    captured,
+    plain_settings,
+    same_randomness,
+    same_settings,
+    time_limit,
+)
 
-class Broken(AssertionError):
-    """Une propriété qui ne tient pas : ce qui était attendu, ce qui a été obtenu."""
+__all__ = [
+    "Broken", "Exercise", "Outcome", "Property", "Report", "examine",
+    "expect_close", "expect_gradient", "expect_plain", "expect_shape", "kind_of", "number", "show",
+]  # fmt: skip
+
+TIME_LIMIT = 10.0  # secondes pour toutes les propriétés d'un exercice
 
 
 @dataclass(frozen=True)
@@ -16,98 +42,220 @@ class Property:
     """Une propriété à vérifier : `holds(réponse)` ne rend rien, ou lève Broken avec le détail."""
 
     statement: str
-    holds: Callable[[Callable], None]
+    holds: Callable[[Any], object]
     consequence: str
 
 
 @dataclass(frozen=True)
 class Exercise:
-    """Un exercice : son nom, ses propriétés dans l'ordre, ses indices du plus léger au plus explicite."""
+    """Un exercice : son nom, ses propriétés dans l'ordre, ses indices du plus léger au plus explicite.
+
+    points : 1, 2 ou 3, le nombre d'étoiles de sa difficulté ; ils vont à la réponse dont toutes les propriétés
+    tiennent. expects : ce que l'étudiant donne à check, "fonction" ou "valeur" (un dictionnaire, un nombre…).
+    """
 
     name: str
     properties: tuple[Property, ...]
     hints: tuple[str, ...]
+    points: int = 1
+    expects: str = "fonction"
+
+    def __post_init__(self) -> None:
+        if self.points not in (1, 2, 3) or self.expects not in ("fonction", "valeur"):
+            raise ValueError(
+                f"{self.name} : points={self.points!r}, expects={self.expects!r} ; voir Exercise."
+            )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Ce qu'il est advenu d'une propriété : `detail` dit ce qui a été obtenu si elle ne tient pas."""
+
+    statement: str
+    held: bool
+    detail: str = ""
+    consequence: str = ""
 
 
 @dataclass
 class Report:
-    """Le résultat d'une vérification ; se lit par print."""
+    """Le résultat d'une vérification ; se lit par print.
+
+    notice : pourquoi rien n'a été éprouvé, ou vide. unwritten : vrai si la réponse reste à écrire. printed : ce que la
+    réponse a affiché. hint : le premier indice, si quelque chose ne tient pas.
+    """
 
     name: str
-    lines: list[str] = field(default_factory=list)
-    held: int = 0
     total: int = 0
+    outcomes: list[Outcome] = field(default_factory=list)
+    notice: str = ""
+    unwritten: bool = False
+    printed: str = ""
+    hint: str = ""
+
+    @property
+    def held(self) -> int:
+        """Le nombre de propriétés qui tiennent."""
+        return sum(outcome.held for outcome in self.outcomes)
 
     @property
     def passed(self) -> bool:
         """Vrai si toutes les propriétés tiennent."""
         return self.total > 0 and self.held == self.total
 
+    @property
+    def lines(self) -> list[str]:
+        """Le compte rendu, ligne à ligne, sous le verdict."""
+        lines = []
+        if self.printed:
+            lines += ["  Affiché par votre code :", *(f"    | {line}" for line in self.printed.splitlines())]
+        if self.notice:
+            lines.append(f"  {self.notice}")
+        for outcome in self.outcomes:
+            lines.append(f"  {'✓' if outcome.held else '✗'} {outcome.statement}")
+            if outcome.detail:
+                lines.append(f"      {outcome.detail}")
+            if outcome.consequence:
+                lines.append(f"      Conséquence : {outcome.consequence}")
+        if self.hint:
+            lines.append(f'  Indice : {self.hint} Le suivant : hint("{self.name}").')
+        return lines
+
     def __str__(self) -> str:
         plural = "s" if self.held > 1 else ""
         verdict = "réussi" if self.passed else f"{self.held} propriété{plural} sur {self.total}"
+        if self.unwritten:
+            verdict = "à écrire"
         return "\n".join([f"Exercice « {self.name} » : {verdict}", *self.lines])
 
 
-def examine(exercise: Exercise, thing: Callable) -> Report:
-    """Éprouve `thing` sur chaque propriété de l'exercice, sans toucher au hasard du notebook."""
-    report = Report(exercise.name, total=len(exercise.properties))
-    if not callable(thing):
-        report.lines.append(f"  À revoir : il faut donner la fonction elle-même, et non {type(thing).__name__}.")
-        return report
-    for prop in exercise.properties:
+class Unusable(Broken):
+    """Ce que la réponse est, ou ce qu'elle rend, empêche de l'éprouver : la propriété elle-même n'est pas en cause."""
+
+
+class Answer:
+    """La fonction d'un étudiant, telle que les propriétés l'appellent : ce qu'elle dérègle est remis aussitôt."""
+
+    def __init__(self, thing: Callable) -> None:
+        self.thing, self.error, self.empty = thing, None, False
+
+    def __call__(self, *arguments: object, **named: object) -> Any:
+        if why := wrong_call(self.thing, arguments, named):
+            raise Unusable(why[0].upper() + why[1:])
         try:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(0)
-                prop.holds(thing)
-        except NotImplementedError:
-            report.lines = ["  À vous : la fonction n'est pas encore écrite (NotImplementedError)."]
-            report.held = 0
-            return report
+            with same_settings():
+                got = self.thing(*arguments, **named)
+        except BaseException as error:
+            self.error = error
+            raise
+        if inspect.isgenerator(got):
+            raise Unusable("Votre fonction contient yield, et rend une suite à parcourir : il faut return.")
+        if inspect.iscoroutine(got):
+            got.close()
+            raise Unusable("Votre fonction commence par async def : il faut def.")
+        self.empty = got is None
+        try:
+            expect_plain(got)
         except Broken as broken:
-            report.lines += [f"  ✗ {prop.statement}", f"      {broken}", f"      Conséquence : {prop.consequence}"]
-        except (Exception, SystemExit) as error:  # la réponse d'un étudiant peut lever n'importe quoi
-            report.lines += [f"  ✗ {prop.statement}", f"      {explain(error)}"]
-        else:
-            report.held += 1
-            report.lines.append(f"  ✓ {prop.statement}")
-    if not report.passed:
-        report.lines.append(f"  Indice : {exercise.hints[0]} Pour aller plus loin : hint({exercise.name!r}).")
+            raise Unusable(str(broken)) from None
+        return got
+
+
+def examine(exercise: Exercise, thing: object, seconds: float | None = TIME_LIMIT) -> Report:
+    """Éprouve `thing` sur chaque propriété de l'exercice, sans toucher aux réglages ni au hasard du notebook.
+
+    Rend toujours un Report, quoi que fasse la réponse ; seul l'arrêt demandé par l'utilisateur (KeyboardInterrupt)
+    traverse. seconds : la durée permise en tout, None pour ne pas limiter. Hors du fil principal, elle ne l'est pas.
+    """
+    report = Report(exercise.name, total=len(exercise.properties))
+    if exercise.expects == "fonction" and (why := wrong_thing(exercise.name, thing)):
+        report.notice = f"À revoir : {why}"
+        return report
+    if exercise.expects == "valeur" and (callable(thing) or thing is None or thing is ...):
+        report.unwritten = not callable(thing)
+        report.notice = (
+            "À vous : la réponse n'est pas encore donnée."
+            if report.unwritten
+            else "À revoir : il faut une valeur, et non une fonction ou une classe."
+        )
+        return report
+    try:
+        with captured() as printed, same_randomness(), plain_settings(), time_limit(seconds):
+            for prop in exercise.properties:
+                if not _try(prop, exercise, thing, report, seconds):
+                    break
+    except UserInterrupt:
+        raise KeyboardInterrupt from None
+    report.printed = str(printed)
+    if not report.passed and not report.unwritten:
+        report.hint = exercise.hints[0]
     return report
 
 
-def explain(error: BaseException) -> str:
-    """Une erreur levée par la réponse, en une ligne : son type, son message, la ligne en cause."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    where = f", ligne {frame.lineno} : {frame.line}" if frame.line else ""
-    return f"Votre fonction a levé {type(error).__name__} ({str(error).splitlines()[0] if str(error) else ''}){where}"
-
-
-def expect_close(got: object, expected: object, what: str, tolerance: float = 1e-5) -> None:
-    """Lève Broken si `got` n'est pas, à `tolerance` près, la valeur attendue de `what` ; dit les deux."""
-    expected = torch.as_tensor(expected, dtype=torch.float32)
-    if got is None:
-        raise Broken(f"{what} : rien n'a été rendu. N'oubliez pas return.")
+def _try(prop: Property, exercise: Exercise, thing: Any, report: Report, seconds: float | None) -> bool:
+    """Éprouve une propriété et l'ajoute au rapport ; faux s'il est inutile de continuer."""
+    torch.manual_seed(0)
+    given = Answer(thing) if exercise.expects == "fonction" else None
     try:
-        got = torch.as_tensor(got, dtype=torch.float32).detach()
-    except (TypeError, ValueError, RuntimeError):
-        raise Broken(f"{what} : il faut un nombre ou un tenseur, reçu {type(got).__name__}.") from None
-    expect_shape(got, tuple(expected.shape), what)
-    if not torch.allclose(got, expected, rtol=tolerance, atol=tolerance):
-        raise Broken(f"{what} : obtenu {show(got)}, attendu {show(expected)}.")
+        if given is None:
+            expect_plain(thing, "La réponse")
+        prop.holds(given or copy.deepcopy(thing))
+    except UserInterrupt:
+        raise
+    except Unusable as why:
+        report.outcomes.append(Outcome(prop.statement, False, _once(str(why), report)))
+        return True
+    except Broken as broken:
+        detail = str(broken)
+        if (
+            given
+            and given.empty
+            and "return" in detail
+            and "print(" in _source(thing)
+            and not report.outcomes
+        ):
+            detail += " print affiche une valeur, il ne la rend pas."
+        report.outcomes.append(Outcome(prop.statement, False, detail, prop.consequence))
+        return True
+    except TimeUp as late:
+        detail = (
+            f"Votre fonction n'a pas fini en {number(seconds)} secondes : une boucle sans fin ?{place(late)}"
+        )
+        report.outcomes.append(Outcome(prop.statement, False, detail))
+        return False
+    except BaseException as error:  # la réponse d'un étudiant peut lever n'importe quoi
+        if _is_unwritten(error) and not report.outcomes:
+            report.unwritten = True
+            report.notice = "À vous : la fonction n'est pas encore écrite (NotImplementedError)."
+            return False
+        report.outcomes.append(Outcome(prop.statement, False, _told(error, given, report)))
+        return True
+    report.outcomes.append(Outcome(prop.statement, True))
+    return True
 
 
-def expect_shape(got: object, shape: tuple[int, ...], what: str) -> None:
-    """Lève Broken si `got` n'est pas un tenseur de forme `shape`."""
-    if not isinstance(got, torch.Tensor):
-        raise Broken(f"{what} : il faut un tenseur, reçu {type(got).__name__}.")
-    if tuple(got.shape) != tuple(shape):
-        raise Broken(f"{what} : forme {tuple(got.shape)} obtenue, {tuple(shape)} attendue.")
+def _told(error: BaseException, given: Answer | None, report: Report) -> str:
+    """L'erreur en français ; une seule fois si elle revient à chaque propriété."""
+    if given is None or error is not given.error:
+        return _once(f"Le résultat ne se laisse pas éprouver ({type(error).__name__} : {error}).", report)
+    if _is_unwritten(error):
+        return _once(f"Ce cas n'est pas encore écrit (NotImplementedError).{place(error)}", report)
+    return _once(explain(error), report)
 
 
-def show(tensor: torch.Tensor) -> str:
-    """Un tenseur en peu de place : un nombre, ou ses premières valeurs."""
-    values = [f"{v:.4g}" for v in tensor.flatten()[:4].tolist()]
-    if tensor.dim() == 0:
-        return values[0]
-    return f"[{', '.join(values)}{', …' if tensor.numel() > 4 else ''}]"
+def _once(detail: str, report: Report) -> str:
+    return "De même." if any(detail == outcome.detail for outcome in report.outcomes) else detail
+
+
+def _is_unwritten(error: BaseException) -> bool:
+    # PyTorch lève lui aussi NotImplementedError, pour un type ou un appareil qu'une opération ne connaît pas.
+    return isinstance(error, NotImplementedError) and not any(
+        words in str(error) for words in ("not implemented for", "Could not run", "aten::")
+    )
+
+
+def _source(thing: object) -> str:
+    try:
+        return inspect.getsource(thing)
+    except (OSError, TypeError):
+        return ""

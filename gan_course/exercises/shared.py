@@ -30,7 +30,9 @@ def penalty_teaches_the_critic(gradient_penalty) -> None:
     penalty = gradient_penalty(linear_critic(weight), torch.randn(4, 3, 2, 2), torch.randn(4, 3, 2, 2))
     (gradient,) = torch.autograd.grad(penalty, weight, allow_unused=True)
     norm = 12**0.5
-    expect_close(gradient, 2 * (norm - 1) * torch.ones(12) / norm, "Gradient de la pénalité par rapport à w", 1e-4)
+    expect_close(
+        gradient, 2 * (norm - 1) * torch.ones(12) / norm, "Gradient de la pénalité par rapport à w", 1e-4
+    )
 
 
 def penalty_looks_between(gradient_penalty) -> None:
@@ -42,8 +44,12 @@ def penalty_looks_between(gradient_penalty) -> None:
 
     gradient_penalty(critic, torch.ones(256, 1, 2, 2), -torch.ones(256, 1, 2, 2))
     points = torch.cat(seen)
-    expect_close((points.abs() <= 1).all().float(), 1.0, "Points pris entre le vrai (1) et le faux (-1) (1 : oui)")
-    expect_close(points.std(1).max(), 0.0, "Écart entre les pixels d'une même image, qui partagent leur ε", 1e-4)
+    expect_close(
+        (points.abs() <= 1).all().float(), 1.0, "Points pris entre le vrai (1) et le faux (-1) (1 : oui)"
+    )
+    expect_close(
+        points.std(1).max(), 0.0, "Écart entre les pixels d'une même image, qui partagent leur ε", 1e-4
+    )
     expect_close((points[:, 0].std() > 0.3).float(), 1.0, "Un ε différent par image (1 : oui)")
 
 
@@ -78,5 +84,6 @@ EXERCISES = {
             "torch.autograd.grad(scores.sum(), melange, create_graph=True)[0], puis .flatten(1).norm(dim=1), "
             "et enfin la moyenne de (norme - 1)².",
         ),
-    )
+        points=3,
+    ),
 }

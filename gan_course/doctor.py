@@ -18,7 +18,7 @@ from pathlib import Path
 GOOD, WARNING, MISSING = "bien", "à voir", "manque"
 DISK_GB, MEMORY_GB = 2, 4  # MNIST, son cache et les points de reprise ; un chapitre et JupyterLab
 
-FETCHED = ("mnist", "fashion-mnist", "cifar10", "celeba")  # les jeux téléchargés
+FETCHED = ("mnist", "fashion-mnist", "cifar10", "celeba", "simpsons")  # les jeux téléchargés
 
 
 @dataclass(frozen=True)
@@ -178,12 +178,14 @@ def check_memory() -> Finding:
 
 def is_here(name: str, root: Path) -> bool:
     """Vrai si les fichiers de ce jeu téléchargé sont dans `root`."""
-    from gan_course.data import celeba, cifar10
+    from gan_course.data import celeba, cifar10, simpsons
 
     if name == "cifar10":
         return cifar10.locate(root) is not None
     if name == "celeba":
         return celeba.locate(root).archive is not None
+    if name == "simpsons":
+        return simpsons.locate(root) is not None
     folder = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}[name]
     return any((root / folder / "raw").glob("train-images-idx3-ubyte*"))
 

@@ -146,6 +146,15 @@ def list_images(path: Path, split: str = "train") -> Listing:
     return Listing(names, [found[name] for name in names], labels, class_names)
 
 
+def within(listing: Listing, folder: str) -> Listing:
+    """Les seules images rangées dans un dossier nommé `folder`, sans classes ; `folder` vide : `listing` même."""
+    if not folder:
+        return listing
+    kept = [i for i, name in enumerate(listing.names) if folder in PurePosixPath(name).parts[:-1]]
+    kept = kept or range(len(listing.names))
+    return Listing([listing.names[i] for i in kept], [listing.entries[i] for i in kept], None, None)
+
+
 def to_pixels(image: Image.Image, size: int, channels: int) -> np.ndarray:
     """Image PIL quelconque → uint8 (channels, size, size), selon les règles de ce fichier."""
     # Un JPEG sait se décoder au 1/2, 1/4 ou 1/8 : on s'arrête un tiers au-dessus de la taille voulue, de quoi

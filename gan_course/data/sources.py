@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gan_course.data import faces, files, fractals
+from gan_course.data import faces, files, fractals, simpsons
 from gan_course.data.cache import (
     DISK_FULL,
     Block,
@@ -79,6 +79,7 @@ def load_images(
     | "mnist", "fashion-mnist" | 60 000 + 10 000, téléchargées une fois | 28 | |
     | "cifar10" | 50 000 + 10 000, téléchargées une fois | 32 | folder=None |
     | "celeba" | 162 770 + 19 962 visages et 40 attributs (voir celeba.py) | 64 | folder=None, n=None, attributes=True |
+    | "simpsons" | près de 10 000 visages, archive de Kaggle (voir simpsons.py) | 64 | folder=None |
     | un chemin | carré central, bicubique (voir files.py) | 64 | channels=3 (ou 1 : gris) |
 
     - `size` : côté en pixels. Les jeux de taille fixe sont agrandis ou réduits par interpolation bicubique.
@@ -126,17 +127,25 @@ def _existing_path(name: str) -> Path:
     )
 
 
-def _load_path(path: Path, size: int, root: Path, split: str, download: bool, channels: int = 3) -> ImageSet:
+def _load_path(
+    path: Path, size: int, root: Path, split: str, download: bool, channels: int = 3, inside: str = ""
+) -> ImageSet:
     if channels not in (1, 3):
         raise ValueError(f"channels vaut 3 (couleurs) ou 1 (gris) ; reçu : {channels!r}.")
-    target = cache_path(root, path.stem, size, str(path), files.fingerprint(path), channels, split)
+    key = (str(path), files.fingerprint(path), channels, split, *filter(None, [inside]))
+    target = cache_path(root, path.stem, size, *key)
     if (cached := read_cache(target)) is not None:
         return cached
-    listing = files.list_images(path, split)
+    listing = files.within(files.list_images(path, split), inside)
     count = len(listing.names)
     blocks = announce(files.decode_blocks(path, listing, size, channels), count, path.name)
     names = {} if listing.class_names is None else {"class_names": np.array(listing.class_names)}
     return write_cache(target, blocks, count, (channels, size, size), names)
+
+
+def _load_simpsons(size: int, root: Path, split: str, download: bool, folder: str | None = None) -> ImageSet:
+    path = simpsons.find_simpsons(root, folder, download).resolve()
+    return _load_path(path, size, root, split, download, inside=simpsons.CROPPED)
 
 
 def _load_digits(size: int, root: Path, split: str, download: bool) -> ImageSet:
@@ -287,4 +296,5 @@ SOURCES: dict[str, tuple[Callable[..., ImageSet], int, tuple[str, ...]]] = {
     "fashion-mnist": (partial(_load_idx, "FashionMNIST", FASHION_NAMES), 28, ()),
     "cifar10": (load_cifar10, 32, ("folder",)),
     "celeba": (load_celeba, 64, ("folder", "n", "attributes")),
+    "simpsons": (_load_simpsons, 64, ("folder",)),
 }

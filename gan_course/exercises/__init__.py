@@ -1,10 +1,13 @@
 """Vérifier une réponse là où l'on travaille : `check("nom", ma_fonction)`, puis `hint("nom")` si l'on cale.
 
 Une vérification éprouve des propriétés, jamais une façon d'écrire : toute réponse juste passe. Elle dit ce qui tient,
-ce qui ne tient pas, ce que l'erreur causerait dans un entraînement, et donne un premier indice.
+ce qui ne tient pas, ce que l'erreur causerait dans un entraînement, et donne un premier indice. `progress_report()`
+montre où l'on en est.
 """
 
 from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gan_course.exercises import (
     chapter01,
@@ -15,9 +18,13 @@ from gan_course.exercises import (
     chapter04,
     chapter05,
     chapter05_styles,
+    progress,
     shared,
 )
 from gan_course.exercises.report import Exercise, Report, examine
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CHAPTERS: dict[str, dict[str, Exercise]] = {
     "01": chapter01.EXERCISES,
@@ -55,6 +62,7 @@ def check(name: str, thing: object) -> Report:
     report = examine(find(name), thing)
     if report.hint:  # le premier indice vient d'être donné
         _hints_given[name] = max(1, _hints_given.get(name, 0))
+    progress.record(report)
     print(report)
     return report
 
@@ -64,4 +72,16 @@ def hint(name: str) -> None:
     hints = find(name).hints
     given = min(_hints_given.get(name, 0), len(hints) - 1)
     _hints_given[name] = given + 1
+    progress.record_hint(name, given + 1)
     print(f"Indice {given + 1} sur {len(hints)} : {hints[given]}")
+
+
+def progress_report(path: str | Path = "progression.json", name: str = "") -> "Figure":
+    """Où vous en êtes : rend une Figure, un carré par exercice, et l'écrit dans le fichier `path`.
+
+    Le fichier JSON porte `name` (facultatif), la version du paquet et, par exercice : essayé, réussi, nombre d'essais,
+    indices demandés, dates du premier et du dernier essai. S'il existe, la séance s'y ajoute ; illisible, il est mis
+    de côté. Il est déclaratif : chacun peut l'écrire à la main. Il dit où l'on en est, il ne prouve rien ; pour noter,
+    python -m gan_course grade éprouve les réponses elles-mêmes.
+    """
+    return progress.draw(CHAPTERS, progress.save(path, name))

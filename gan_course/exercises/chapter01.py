@@ -5,7 +5,17 @@ import math
 import torch
 from torch.nn.functional import softplus
 
-from gan_course.exercises.report import Broken, Exercise, Property, expect_close, expect_shape, show
+from gan_course.exercises.report import (
+    Broken,
+    Exercise,
+    Property,
+    expect_close,
+    expect_gradient,
+    expect_shape,
+    number,
+    show,
+    values_of,
+)
 
 # --- normalise(pixels) : uint8 → [-1, 1] ---------------------------------------------------------------------
 
@@ -27,9 +37,11 @@ def gives_floats(normalise) -> None:
 
 def same_scale_everywhere(normalise) -> None:
     ramp = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
-    expect_close(normalise(ramp), 2 * ramp.float() / 255 - 1, "Tous les gris de 0 à 255", 1e-5)
+    expect_close(normalise(ramp.clone()), 2 * ramp.float() / 255 - 1, "Tous les gris de 0 à 255", 1e-5)
     dull = torch.tensor([[[[100, 150]]]], dtype=torch.uint8)
-    expect_close(normalise(dull), 2 * dull.float() / 255 - 1, "Une image peu contrastée, de 100 à 150", 1e-5)
+    expect_close(
+        normalise(dull.clone()), 2 * dull.float() / 255 - 1, "Une image peu contrastée, de 100 à 150", 1e-5
+    )
 
 
 # --- discriminator_loss(real_logits, fake_logits, real_label=1.0) --------------------------------------------
@@ -53,8 +65,7 @@ def smoothing_touches_reals_only(loss) -> None:
     real = torch.tensor([math.log(9.0)], requires_grad=True)  # sigmoïde(log 9) = 0,9
     fake = torch.tensor([1.0], requires_grad=True)
     value = loss(real, fake, real_label=0.9)
-    if not isinstance(value, torch.Tensor) or not value.requires_grad:
-        raise Broken("La perte obtenue n'a pas de gradient ; calculez-la avec des opérations de PyTorch.")
+    expect_gradient(value)
     slopes = torch.autograd.grad(value, (real, fake), allow_unused=True)
     slopes = [torch.zeros(1) if slope is None else slope for slope in slopes]
     expect_close(slopes[0], [0.0], "Pente par rapport au logit d'un vrai que D note exactement 0,9")
@@ -85,8 +96,7 @@ def generator_formula(loss) -> None:
 def rejected_fakes_still_teach(loss) -> None:
     fake = torch.tensor([-10.0, -12.0], requires_grad=True)
     value = loss(fake)
-    if not isinstance(value, torch.Tensor) or not value.requires_grad:
-        raise Broken("La perte obtenue n'a pas de gradient ; calculez-la avec des opérations de PyTorch.")
+    expect_gradient(value)
     (slope,) = torch.autograd.grad(value, fake)
     expect_close(
         slope, [-0.5, -0.5], "Pente par rapport aux logits de deux faux bien reconnus (-10 et -12)", 1e-3
@@ -102,12 +112,12 @@ def generator_survives_large_logits(loss) -> None:
 
 def half_where_equal(optimal) -> None:
     density = torch.rand(5) + 0.1
-    expect_close(optimal(density, density.clone()), torch.full((5,), 0.5), "Là où p = q")
+    expect_close(optimal(density, density.clone()), torch.full((5,), 0.5), "Là où p = q", 1e-4)
 
 
 def sure_where_alone(optimal) -> None:
     got = optimal(torch.tensor([0.7, 0.0]), torch.tensor([0.0, 0.7]))
-    expect_close(got, [1.0, 0.0], "Là où seules les vraies données, puis seuls les faux, existent")
+    expect_close(got, [1.0, 0.0], "Là où il n'y a que du vrai, puis que du faux", 1e-4)
 
 
 def two_gaussians_give_a_sigmoid(optimal) -> None:
@@ -117,7 +127,7 @@ def two_gaussians_give_a_sigmoid(optimal) -> None:
         torch.exp(-((x - 1) ** 2) / 2) / math.sqrt(2 * math.pi),
     )
     expect_close(
-        optimal(p, q), torch.sigmoid(0.5 - x), "p = N(0, 1) et q = N(1, 1), où D* = sigmoïde(1/2 - x)"
+        optimal(p, q), torch.sigmoid(0.5 - x), "p = N(0, 1) et q = N(1, 1), où D* = sigmoïde(1/2 - x)", 1e-3
     )
 
 
@@ -127,8 +137,7 @@ def beats_every_other(optimal) -> None:
     def objective(d: torch.Tensor) -> torch.Tensor:
         return p * torch.log(d) + q * torch.log1p(-d)
 
-    got = torch.as_tensor(optimal(p, q))
-    expect_shape(got, (50,), "50 points tirés au hasard")
+    got = values_of(optimal(p.clone(), q.clone()), "50 points tirés au hasard", (50,))
     if not bool(((got > 0) & (got < 1)).all()):
         raise Broken(f"Une valeur sort de ]0, 1[ : {show(got)}. D rend une probabilité.")
     rivals = torch.linspace(0.001, 0.999, 999)
@@ -138,7 +147,7 @@ def beats_every_other(optimal) -> None:
         i = int(worse.nonzero()[0])
         d = float(rivals[best.indices[i]])
         raise Broken(
-            f"En p = {p[i]:.3f}, q = {q[i]:.3f} : obtenu D = {got[i]:.3f}, mais D = {d:.3f} fait mieux."
+            f"En p = {show(p[i])}, q = {show(q[i])} : obtenu D = {show(got[i])}, mais D = {number(d)} fait mieux."
         )
 
 

@@ -1,11 +1,12 @@
 """Exercices du chapitre 02 sur le réseau : tailles et initialisation ; les deux autres sont dans chapter02_latent."""
 
+import operator
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from gan_course.exercises.report import Broken, Exercise, Property, expect_close
+from gan_course.exercises.report import Broken, Exercise, Property, expect_close, kind_of, number
 
 
 # output_size(n, layers) : (k, s, p, op) de chaque convolution transposée
@@ -14,10 +15,16 @@ def sizes_agree(answer: Callable, cases: list[tuple[int, list[tuple[int, int, in
     for n, layers, expected in cases:
         got = answer(n, list(layers))
         what = f"n = {n}, (k, s, p, op) = {layers}"
-        if isinstance(got, bool) or not isinstance(got, int):
-            raise Broken(f"{what} : il faut un nombre entier (int), reçu {got!r} ({type(got).__name__}).")
-        if got != expected:
-            raise Broken(f"{what} : obtenu {got}, attendu {expected}.")
+        if got is None:
+            raise Broken(f"{what}. Rien n'a été rendu. N'oubliez pas return.")
+        try:
+            side = operator.index(got)  # un entier, de Python, de NumPy ou de PyTorch
+        except TypeError:
+            raise Broken(
+                f"{what}. Il faut un nombre entier (int), reçu {kind_of(got)} : {got!r:.40}."
+            ) from None
+        if side != expected:
+            raise Broken(f"{what}. Obtenu {side}, attendu {expected}.")
 
 
 def size_of_one_layer(answer: Callable) -> None:
@@ -70,7 +77,7 @@ def expect_law(values: Tensor, mean: float, std: float, what: str) -> None:
     count = values.numel()
     expect_close(values.mean(), mean, f"{what} : moyenne", 5 * std / count**0.5)
     if not 1 - 4 / count**0.5 < float(values.std()) / std < 1 + 4 / count**0.5:
-        raise Broken(f"{what} : écart-type obtenu {float(values.std()):.4g}, attendu {std}.")
+        raise Broken(f"{what}. Écart-type obtenu {number(values.std())}, attendu {number(std)}.")
 
 
 def convolutions_are_normal(answer: Callable) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gan_course.exercises.report import Exercise, Property, expect_close, expect_shape
+from gan_course.exercises.report import Exercise, Property, expect_close, expect_shape, number, show
 
 
 # slerp(a, b, t) : deux vecteurs (D,) de même norme
@@ -18,34 +18,36 @@ def pair(angle: float, norm: float = 3.0) -> tuple[Tensor, Tensor]:
 
 def slerp_reaches_both_ends(answer: Callable) -> None:
     a, b = pair(1.1)
-    expect_close(answer(a, b, 0.0), a, "t = 0 : le départ", 1e-4)
-    expect_close(answer(a, b, 1.0), b, "t = 1 : l'arrivée", 1e-4)
+    expect_close(answer(a.clone(), b.clone(), 0.0), a, "t = 0, le départ", 1e-4)
+    expect_close(answer(a.clone(), b.clone(), 1.0), b, "t = 1, l'arrivée", 1e-4)
 
 
 def slerp_stays_on_the_sphere(answer: Callable) -> None:
     for angle in (0.3, math.pi / 2, 2.5):
         a, b = pair(angle)
         for t in (0.25, 0.5):
-            got = answer(a, b, t)
-            expect_shape(got, (6,), f"a et b de forme (6,), t = {t}")
-            what = f"Norme à t = {t}, pour ‖a‖ = ‖b‖ = 3 et un angle de {math.degrees(angle):.0f}°"
-            expect_close(got.norm(), 3.0, what, 1e-3)
+            got = answer(a.clone(), b.clone(), t)
+            expect_shape(got, (6,), f"a et b de forme (6,), t = {number(t)}")
+            what = f"Norme à t = {number(t)}, pour ‖a‖ = ‖b‖ = 3 et un angle de {math.degrees(angle):.0f}°"
+            expect_close(got.float().norm(), 3.0, what, 1e-3)
 
 
 def slerp_turns_at_constant_speed(answer: Callable) -> None:
     for angle in (math.pi / 2, 2.5):
         a, b = pair(angle)
         for t in (0.2, 0.7):
-            got = answer(a, b, t)
-            expect_shape(got, (6,), f"a et b de forme (6,), t = {t}")
+            got = answer(a.clone(), b.clone(), t)
+            expect_shape(got, (6,), f"a et b de forme (6,), t = {number(t)}")
+            got = got.float()
             turned = torch.arccos((got @ a / (got.norm() * a.norm())).clamp(-1, 1))
-            what = f"Angle avec a à t = {t}, en degrés, pour un angle total de {math.degrees(angle):.0f}°"
+            what = f"Angle avec a à t = {number(t)}, en degrés, pour un angle total de {math.degrees(angle):.0f}°"
             expect_close(torch.rad2deg(turned), math.degrees(t * angle), what, 2e-3)
 
 
 def slerp_of_a_point_with_itself(answer: Callable) -> None:
-    a, _ = pair(1.0)
-    expect_close(answer(a, a.clone(), 0.4), a, "b = a : l'angle est nul", 1e-3)
+    for _ in range(20):  # le cosinus de certains dépasse 1 d'un arrondi
+        a, _ = pair(1.0)
+        expect_close(answer(a.clone(), a.clone(), 0.4), a, "b = a, un angle nul", 1e-3)
 
 
 # remove_component(direction, other) : ce qui, dans une direction, ne doit rien à l'autre
@@ -54,21 +56,23 @@ def nothing_is_left_along_the_other(answer: Callable) -> None:
         direction, other = torch.randn(8), scale * torch.randn(8)
         got = answer(direction.clone(), other.clone())
         expect_shape(got, (8,), "Deux directions de forme (8,)")
-        what = f"Composante restante le long de other, de norme {other.norm():.2f}"
-        expect_close(got @ other / other.norm(), 0.0, what, 1e-4)
+        what = f"Composante restante le long de other, de norme {show(other.norm())}"
+        expect_close(got.float() @ other / other.norm(), 0.0, what, 1e-4)
 
 
 def orthogonal_directions_are_unchanged(answer: Callable) -> None:
     direction, other = torch.tensor([0.0, 2.0, 0.0, 1.0]), torch.tensor([3.0, 0.0, 4.0, 0.0])
-    expect_close(answer(direction.clone(), other), direction, "direction déjà orthogonale à other", 1e-5)
+    expect_close(
+        answer(direction.clone(), other.clone()), direction, "direction déjà orthogonale à other", 1e-5
+    )
 
 
 def only_the_other_is_removed(answer: Callable) -> None:
     direction, other = torch.tensor([1.0, 1.0, 1.0]), torch.tensor([0.0, 2.0, 0.0])
-    got = answer(direction.clone(), other)
+    got = answer(direction.clone(), other.clone())
     expect_close(got, [1.0, 0.0, 1.0], "direction = (1, 1, 1), other = (0, 2, 0)", 1e-5)
     direction, other = torch.randn(8), torch.randn(8)
-    got = answer(direction.clone(), other)
+    got = answer(direction.clone(), other.clone())
     expect_shape(got, (8,), "Deux directions de forme (8,)")
     removed = direction - got
     along = (removed @ other / other.norm() ** 2) * other

@@ -19,7 +19,9 @@ LABELS = torch.tensor([2, 0])
 
 
 def planes_have_the_right_shape(answer: Callable) -> None:
-    expect_shape(answer(IMAGES.clone(), LABELS, 6), (2, 9, 4, 5), "x de forme (2, 3, 4, 5) avec K = 6")
+    expect_shape(
+        answer(IMAGES.clone(), LABELS.clone(), 6), (2, 9, 4, 5), "x de forme (2, 3, 4, 5) avec K = 6"
+    )
     expect_shape(
         answer(torch.zeros(3, 1, 8, 8), torch.tensor([0, 1, 1]), 2), (3, 3, 8, 8), "x en gris, K = 2"
     )
@@ -27,14 +29,14 @@ def planes_have_the_right_shape(answer: Callable) -> None:
 
 def planes_keep_the_image(answer: Callable) -> None:
     given = IMAGES.clone()
-    got = answer(given, LABELS, 6)
+    got = answer(given, LABELS.clone(), 6)
     expect_shape(got, (2, 9, 4, 5), "x de forme (2, 3, 4, 5) avec K = 6")
     expect_close(got[:, :3], IMAGES, "Les 3 premiers canaux, ceux de l'image")
     expect_close(given, IMAGES, "L'image donnée, après l'appel")
 
 
 def planes_say_the_class(answer: Callable) -> None:
-    got = answer(IMAGES.clone(), LABELS, 6)
+    got = answer(IMAGES.clone(), LABELS.clone(), 6)
     expect_shape(got, (2, 9, 4, 5), "x de forme (2, 3, 4, 5) avec K = 6")
     for i, k in enumerate(LABELS.tolist()):
         expected = torch.zeros(6)
@@ -45,10 +47,9 @@ def planes_say_the_class(answer: Callable) -> None:
 
 def planes_let_the_gradient_through(answer: Callable) -> None:
     image = IMAGES.clone().requires_grad_()
-    got = answer(image, LABELS, 6)
+    got = answer(image, LABELS.clone(), 6)
     expect_shape(got, (2, 9, 4, 5), "x de forme (2, 3, 4, 5) avec K = 6")
-    if not got.requires_grad:
-        raise Broken("Le résultat ne dépend plus de x pour PyTorch : requires_grad vaut False.")
+    expect_gradient(got, "Le résultat, pour un x qui demande son gradient,")
     (slope,) = torch.autograd.grad(got.sum(), image)
     expect_close(slope, torch.ones_like(IMAGES), "Pente de la somme du résultat par rapport à x")
 

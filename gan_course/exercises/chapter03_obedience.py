@@ -5,14 +5,23 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gan_course.exercises.report import Broken, Exercise, Property, expect_close, expect_shape
+from gan_course.exercises.report import (
+    Broken,
+    Exercise,
+    Property,
+    expect_close,
+    expect_shape,
+    kind_of,
+    show,
+    values_of,
+)
 
 
 def asked_grid(answer: Callable, classes: int, columns: int, latent_dim: int) -> tuple[Tensor, Tensor]:
     """La réponse de l'étudiant, après vérification de ce qu'elle est : deux tenseurs de la bonne forme."""
     got = answer(classes, columns, latent_dim)
     if not isinstance(got, (tuple, list)) or len(got) != 2:
-        raise Broken(f"Il faut rendre deux tenseurs, z puis y ; reçu {type(got).__name__}.")
+        raise Broken(f"Il faut rendre deux tenseurs, z puis y ; reçu {kind_of(got)}.")
     z, y = got
     expect_shape(z, (classes * columns, latent_dim), f"z pour {classes} classes et {columns} colonnes")
     expect_shape(y, (classes * columns,), f"y pour {classes} classes et {columns} colonnes")
@@ -31,12 +40,12 @@ def grid_rows_are_classes(answer: Callable) -> None:
     for classes, columns in ((3, 4), (5, 2)):
         _, y = asked_grid(answer, classes, columns, 6)
         expected = torch.arange(classes)[:, None].expand(classes, columns)
-        expect_close(y.view(classes, columns), expected, f"y, mis en {classes} lignes de {columns}")
+        expect_close(y.reshape(classes, columns), expected, f"y, mis en {classes} lignes de {columns}")
 
 
 def grid_columns_share_z(answer: Callable) -> None:
     z, _ = asked_grid(answer, 3, 4, 6)
-    rows = z.view(3, 4, 6)
+    rows = z.reshape(3, 4, 6)
     expect_close(rows, rows[:1].expand(3, 4, 6), "Les z des lignes 0, 1, 2 comparés à ceux de la ligne 0")
 
 
@@ -54,11 +63,11 @@ ASKED = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2])
 
 
 def accuracy_is_one_when_all_is_right(answer: Callable) -> None:
-    expect_close(answer(ASKED.clone(), ASKED, 3), torch.ones(3), "Tout lu comme demandé, 3 classes")
+    expect_close(answer(ASKED.clone(), ASKED.clone(), 3), torch.ones(3), "Tout lu comme demandé, 3 classes")
 
 
 def accuracy_is_per_asked_class(answer: Callable) -> None:
-    got = answer(PREDICTED, ASKED, 3)
+    got = answer(PREDICTED.clone(), ASKED.clone(), 3)
     expect_close(
         got, torch.tensor([2 / 3, 1.0, 2 / 3]), "lu = [0 0 1 1 1 2 0 2], demandé = [0 0 0 1 1 2 2 2]", 1e-3
     )
@@ -66,19 +75,18 @@ def accuracy_is_per_asked_class(answer: Callable) -> None:
 
 def accuracy_ignores_the_order(answer: Callable) -> None:
     order = torch.tensor([5, 0, 7, 3, 1, 6, 2, 4])
-    sorted_by_class = answer(PREDICTED, ASKED, 3)
-    if sorted_by_class is None:
-        raise Broken("Rien n'a été rendu. N'oubliez pas return.")
+    sorted_by_class = answer(PREDICTED.clone(), ASKED.clone(), 3)
+    sorted_by_class = values_of(sorted_by_class, "Huit exemples rangés par classe", (3,))
     got = answer(PREDICTED[order], ASKED[order], 3)
     expect_close(got, sorted_by_class, "Les huit mêmes exemples, rangés puis mélangés", 1e-3)
 
 
 def accuracy_of_an_unasked_class_is_unknown(answer: Callable) -> None:
-    got = torch.as_tensor(answer(torch.tensor([0, 3, 0]), torch.tensor([0, 3, 3]), 4))
-    expect_shape(got, (4,), "4 classes dont deux, 1 et 2, jamais demandées")
+    got = answer(torch.tensor([0, 3, 0]), torch.tensor([0, 3, 3]), 4)
+    got = values_of(got, "4 classes dont deux, 1 et 2, jamais demandées", (4,))
     expect_close(got[[0, 3]], torch.tensor([1.0, 0.5]), "Classes 0 et 3, demandées")
     if not got[[1, 2]].isnan().all():
-        raise Broken(f"Classes 1 et 2, jamais demandées : obtenu {got[[1, 2]].tolist()}, attendu nan.")
+        raise Broken(f"Classes 1 et 2, jamais demandées : obtenu {show(got[[1, 2]])}, attendu nan.")
 
 
 EXERCISES: dict[str, Exercise] = {

@@ -8,7 +8,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gan_course.exercises.report import Broken, Exercise, Property, expect_close
+from gan_course.exercises.report import (
+    Broken,
+    Exercise,
+    Property,
+    expect_close,
+    expect_gradient,
+    number,
+    values_of,
+)
 
 # --- emd_1d(p, q, positions) ---------------------------------------------------------------------------------
 
@@ -35,15 +43,17 @@ def reference_emd(p: Tensor, q: Tensor, positions: Tensor) -> float:
 
 def equal_laws_cost_nothing(emd: Callable) -> None:
     p = torch.tensor([0.1, 0.3, 0.2, 0.0, 0.4])
-    expect_close(emd(p, p.clone(), PLACES), 0.0, "Deux lois égales")
+    expect_close(emd(p, p.clone(), PLACES.clone()), 0.0, "Deux lois égales")
 
 
 def one_heap_costs_mass_times_distance(emd: Callable) -> None:
     p, q = torch.tensor([1.0, 0, 0, 0, 0]), torch.tensor([0.75, 0, 0, 0.25, 0])
     expect_close(
-        emd(p, q, PLACES), 0.25 * 4.5, "Un quart de la masse porté de 0 à 4,5 (positions 0 ; 1 ; 4 ; 4,5 ; 7)"
+        emd(p.clone(), q.clone(), PLACES.clone()),
+        0.25 * 4.5,
+        "Un quart de la masse porté de 0 à 4,5 (positions 0 ; 1 ; 4 ; 4,5 ; 7)",
     )
-    expect_close(emd(q, p, PLACES), 0.25 * 4.5, "Le même quart, ramené de 4,5 à 0")
+    expect_close(emd(q, p, PLACES.clone()), 0.25 * 4.5, "Le même quart, ramené de 4,5 à 0")
 
 
 def course_table(emd: Callable) -> None:
@@ -53,9 +63,14 @@ def course_table(emd: Callable) -> None:
 
 def distance_has_the_unit_of_positions(emd: Callable) -> None:
     p, q = torch.softmax(torch.randn(5), 0), torch.softmax(torch.randn(5), 0)
-    expected = reference_emd(p, q, PLACES)
-    expect_close(emd(p, q, PLACES), expected, "Cinq tas tirés au hasard", 1e-4)
-    expect_close(emd(p, q, PLACES - 3), expected, "Les mêmes, toutes les positions décalées de -3", 1e-4)
+    expected = reference_emd(p.clone(), q.clone(), PLACES.clone())
+    expect_close(emd(p.clone(), q.clone(), PLACES.clone()), expected, "Cinq tas tirés au hasard", 1e-4)
+    expect_close(
+        emd(p.clone(), q.clone(), PLACES - 3),
+        expected,
+        "Les mêmes, toutes les positions décalées de -3",
+        1e-4,
+    )
     expect_close(emd(p, q, 10 * PLACES), 10 * expected, "Les mêmes, positions dix fois plus grandes", 1e-4)
 
 
@@ -67,16 +82,16 @@ ONES = torch.ones(4)
 def good_slopes_leave_the_gap(loss: Callable) -> None:
     real, fake = torch.tensor([3.0, 1.0, 2.0, 2.0]), torch.tensor([-1.0, 0.0, 0.0, -3.0])
     expect_close(
-        loss(real, fake, ONES), -3.0, "Vrais notés 2 en moyenne, faux notés -1, pentes toutes égales à 1"
+        loss(real.clone(), fake.clone(), ONES.clone()),
+        -3.0,
+        "Vrais notés 2 en moyenne, faux notés -1, pentes toutes égales à 1",
     )
-    expect_close(loss(100 * real, 100 * fake, ONES), -300.0, "Les mêmes scores multipliés par 100")
+    expect_close(loss(100 * real, 100 * fake, ONES.clone()), -300.0, "Les mêmes scores multipliés par 100")
 
 
 def constants_do_not_matter(loss: Callable) -> None:
     real, fake, slopes = torch.randn(4), torch.randn(4), torch.rand(4)
-    without = loss(real, fake, slopes)
-    if without is None:
-        raise Broken("Rien n'a été rendu. N'oubliez pas return.")
+    without = values_of(loss(real.clone(), fake.clone(), slopes.clone()), "Des scores tirés au hasard", ())
     expect_close(
         loss(real + 7, fake + 7, slopes), without, "La même perte, tous les scores augmentés de 7", 1e-4
     )
@@ -86,7 +101,9 @@ def slopes_away_from_one_cost(loss: Callable) -> None:
     zero = torch.zeros(4)
     for slope, cost in ((0.0, 10.0), (3.0, 40.0), (0.5, 2.5)):
         expect_close(
-            loss(zero, zero, slope * ONES), cost, f"Scores nuls, toutes les pentes égales à {slope:g}"
+            loss(zero.clone(), zero.clone(), slope * ONES),
+            cost,
+            f"Scores nuls, toutes les pentes égales à {number(slope)}",
         )
     expect_close(loss(zero, zero, 3 * ONES, weight=0.1), 0.4, "Scores nuls, pentes égales à 3, weight = 0.1")
 
@@ -100,8 +117,7 @@ def the_loss_teaches(loss: Callable) -> None:
     real, fake = torch.zeros(4, requires_grad=True), torch.zeros(4, requires_grad=True)
     slopes = torch.full((4,), 2.0, requires_grad=True)
     value = loss(real, fake, slopes)
-    if not isinstance(value, Tensor) or not value.requires_grad:
-        raise Broken("La perte obtenue n'a pas de gradient ; calculez-la avec des opérations de PyTorch.")
+    expect_gradient(value)
     gradients = torch.autograd.grad(value, (real, fake, slopes), allow_unused=True)
     names = ("aux scores des vrais", "aux scores des faux", "aux pentes (toutes égales à 2)")
     for gradient, expected, name in zip(gradients, (-0.25, 0.25, 5.0), names):
@@ -135,8 +151,7 @@ def layers_multiply(bound: Callable) -> None:
 def no_slope_goes_beyond(bound: Callable) -> None:
     weights = [torch.randn(16, 2), torch.randn(16, 16) / 4, torch.randn(1, 16)]
     limit = bound([weight.clone() for weight in weights])
-    if limit is None:
-        raise Broken("Rien n'a été rendu. N'oubliez pas return.")
+    limit = values_of(limit, "Un perceptron à deux couches cachées, tiré au hasard", ()).item()
     x, y = torch.randn(2_000, 2), torch.randn(2_000, 2)
 
     def network(points: Tensor) -> Tensor:
@@ -145,9 +160,9 @@ def no_slope_goes_beyond(bound: Callable) -> None:
         return points @ weights[-1].T
 
     steepest = ((network(x) - network(y)).norm(dim=1) / (x - y).norm(dim=1)).max().item()
-    if float(limit) < steepest:
+    if not limit >= steepest:
         raise Broken(
-            f"Borne obtenue : {float(limit):.3g} ; or, entre deux points, la pente est de {steepest:.3g}."
+            f"Borne obtenue : {number(limit)} ; or, entre deux points, la pente est de {number(steepest)}."
         )
 
 

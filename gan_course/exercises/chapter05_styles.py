@@ -47,7 +47,7 @@ def grid_of(answer: Callable, crossover: int) -> tuple[Tensor, Tensor, Tensor]:
     rows, columns = torch.arange(60.0).view(3, 5, 4), -torch.arange(1.0, 41).view(2, 5, 4)
     got = answer(rows, columns, crossover)
     expect_shape(got, (6, 5, 4), "3 lignes et 2 colonnes, 5 couches de 4 nombres")
-    return got.view(3, 2, 5, 4), rows[:, None].expand(3, 2, 5, 4), columns[None].expand(3, 2, 5, 4)
+    return got.reshape(3, 2, 5, 4), rows[:, None].expand(3, 2, 5, 4), columns[None].expand(3, 2, 5, 4)
 
 
 def first_layers_follow_the_row(answer: Callable) -> None:

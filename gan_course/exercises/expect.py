@@ -31,10 +31,10 @@ def expect_plain(value: object, what: str = "Le résultat") -> None:
     elif isinstance(value, (Tensor, np.ndarray, np.generic, int, float, str, list, tuple, dict)):
         parent = next(base for base in kind.__mro__ if base in (*PLAIN, np.generic, list, tuple, dict))
         raise Broken(
-            f"{what} : reçu {kind.__name__}, une variante de {parent.__name__}. Rendez le type ordinaire."
+            f"{what}. Reçu {kind.__name__}, une variante de {parent.__name__}. Rendez le type ordinaire."
         )
     elif hasattr(kind, "__torch_function__"):
-        raise Broken(f"{what} : reçu {kind.__name__}, qui imite un tenseur. Rendez un Tensor ordinaire.")
+        raise Broken(f"{what}. Reçu {kind.__name__}, qui imite un tenseur. Rendez un Tensor ordinaire.")
 
 
 def expect_close(got: object, expected: object, what: str, tolerance: float = 1e-5) -> None:
@@ -44,30 +44,27 @@ def expect_close(got: object, expected: object, what: str, tolerance: float = 1e
     relatif ou absolu, le plus large des deux.
     """
     expected = torch.as_tensor(expected, dtype=torch.float32).detach()
-    got = _values(got, what)
-    if got.shape != expected.shape:
-        raise Broken(f"{what} : {_shape(got)} obtenue, {_shape(expected)} attendue.")
+    got = values_of(got, what, tuple(expected.shape))
     right = torch.isclose(got, expected, rtol=tolerance, atol=tolerance)
     if not right.all():
-        raise Broken(f"{what} : {_difference(got, expected, right)}.")
+        raise Broken(f"{what}. {_difference(got, expected, right)}.")
 
 
 def expect_shape(got: object, shape: tuple[int, ...], what: str) -> None:
     """Lève Broken si `got` n'est pas un tenseur de forme `shape`."""
     if got is None:
-        raise Broken(f"{what} : rien n'a été rendu. N'oubliez pas return.")
+        raise Broken(f"{what}. Rien n'a été rendu. N'oubliez pas return.")
     expect_plain(got, what)
     if not isinstance(got, Tensor):
         advice = " Passez-le par torch.from_numpy." if isinstance(got, np.ndarray) else ""
-        raise Broken(f"{what} : il faut un tenseur, reçu {kind_of(got)}.{advice}")
-    if tuple(got.shape) != tuple(shape):
-        raise Broken(f"{what} : {_shape(got)} obtenue, {_shape(torch.empty(shape, device='meta'))} attendue.")
+        raise Broken(f"{what}. Il faut un tenseur, reçu {kind_of(got)}.{advice}")
+    _same_shape(tuple(got.shape), tuple(shape), what)
 
 
 def expect_gradient(value: object, what: str = "La perte obtenue") -> None:
     """Lève Broken si `value` n'est pas un tenseur que PyTorch sait dériver."""
     if value is None:
-        raise Broken(f"{what} : rien n'a été rendu. N'oubliez pas return.")
+        raise Broken(f"{what}. Rien n'a été rendu. N'oubliez pas return.")
     expect_plain(value, what)
     if not isinstance(value, Tensor):
         raise Broken(f"{what} n'est pas un tenseur ({kind_of(value)}) : PyTorch ne sait pas le dériver.")
@@ -102,36 +99,44 @@ def number(value: float) -> str:
     return f"{value:.4g}".replace(".", ",")
 
 
-def _values(got: Any, what: str) -> Tensor:
-    """`got` en tenseur float32 sur le processeur, ou Broken."""
+def values_of(got: Any, what: str, shape: tuple[int, ...] | None = None) -> Tensor:
+    """`got`, tenseur, tableau NumPy, nombre ou liste, en tenseur float32 sans gradient, sur le processeur.
+
+    Lève Broken si ce n'est pas cela, ou, `shape` étant donnée, si la forme est une autre.
+    """
     if got is None:
-        raise Broken(f"{what} : rien n'a été rendu. N'oubliez pas return.")
+        raise Broken(f"{what}. Rien n'a été rendu. N'oubliez pas return.")
     expect_plain(got, what)
     if isinstance(got, (list, tuple)) and any(isinstance(item, Tensor) for item in got):
         raise Broken(
-            f"{what} : reçu {kind_of(got)} de tenseurs ; il faut un seul tenseur (torch.stack les réunit)."
+            f"{what}. Reçu {kind_of(got)} de tenseurs ; il faut un seul tenseur (torch.stack les réunit)."
         )
     try:
-        if not isinstance(got, (Tensor, np.ndarray, np.generic, int, float, list, tuple)):
+        if not isinstance(got, (Tensor, np.ndarray, np.generic, int, float, complex, list, tuple)):
             raise TypeError
         got = torch.as_tensor(got)
-        if not got.is_complex():
-            return got.detach().to("cpu", torch.float32)
+        values = got.real.detach().to("cpu", torch.float32)
     except (TypeError, ValueError, RuntimeError, NotImplementedError):
-        raise Broken(f"{what} : il faut un nombre ou un tenseur, reçu {kind_of(got)}.") from None
-    raise Broken(f"{what} : les valeurs sont complexes ; il faut des réels.")
+        raise Broken(f"{what}. Il faut un nombre ou un tenseur, reçu {kind_of(got)}.") from None
+    if got.is_complex():
+        raise Broken(f"{what}. Les valeurs sont complexes ; il faut des réels.")
+    if shape is not None:
+        _same_shape(tuple(values.shape), tuple(shape), what)
+    return values
 
 
-def _shape(tensor: Tensor) -> str:
-    return f"forme {tuple(tensor.shape)}" if tensor.dim() else "forme () (un seul nombre)"
+def _same_shape(got: tuple[int, ...], expected: tuple[int, ...], what: str) -> None:
+    if got != expected:
+        told = ("(), un seul nombre" if shape == () else str(shape) for shape in (got, expected))
+        raise Broken("{}. Forme obtenue : {} ; attendue : {}.".format(what, *told))
 
 
 def _difference(got: Tensor, expected: Tensor, right: Tensor) -> str:
     """Où `got` et `expected` s'écartent : les premières valeurs si l'écart s'y voit, sinon la pire, avec son indice."""
     if got.dim() == 0 or not right.flatten()[:4].all():
-        return f"obtenu {show(got)}, attendu {show(expected)}"
+        return f"Obtenu {show(got)}, attendu {show(expected)}"
     gap = (got - expected).abs().masked_fill(right, -1)
     worst = int(gap.nan_to_num(torch.inf).argmax())
     place = tuple(int(i) for i in np.unravel_index(worst, tuple(got.shape)))
     pair = f"obtenu {show(got.flatten()[worst])}, attendu {show(expected.flatten()[worst])}"
-    return f"à l'indice {list(place)}, {pair} ({int((~right).sum())} valeurs fausses sur {got.numel()})"
+    return f"À l'indice {list(place)}, {pair} ({int((~right).sum())} valeurs fausses sur {got.numel()})"

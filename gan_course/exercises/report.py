@@ -4,6 +4,7 @@ import copy
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from dis import opmap
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from gan_course.exercises.expect import (
     kind_of,
     number,
     show,
+    values_of,
 )
 from gan_course.exercises.explain import explain, place, wrong_call, wrong_thing
 from gan_course.exercises.isolation import (
@@ -31,7 +33,7 @@ from gan_course.exercises.isolation import (
 
 __all__ = [
     "Broken", "Exercise", "Outcome", "Property", "Report", "examine",
-    "expect_close", "expect_gradient", "expect_plain", "expect_shape", "kind_of", "number", "show",
+    "expect_close", "expect_gradient", "expect_plain", "expect_shape", "kind_of", "number", "show", "values_of",
 ]  # fmt: skip
 
 TIME_LIMIT = 10.0  # secondes pour toutes les propriétés d'un exercice
@@ -210,7 +212,7 @@ def _try(prop: Property, exercise: Exercise, thing: Any, report: Report, seconds
         if (
             given
             and given.empty
-            and "return" in detail
+            and "N'oubliez pas return" in detail
             and "print(" in _source(thing)
             and not report.outcomes
         ):
@@ -248,10 +250,12 @@ def _once(detail: str, report: Report) -> str:
 
 
 def _is_unwritten(error: BaseException) -> bool:
-    # PyTorch lève lui aussi NotImplementedError, pour un type ou un appareil qu'une opération ne connaît pas.
-    return isinstance(error, NotImplementedError) and not any(
-        words in str(error) for words in ("not implemented for", "Could not run", "aten::")
-    )
+    """Vrai pour un `raise NotImplementedError` : PyTorch lève le même pour un type qu'une opération ne connaît pas."""
+    last = error.__traceback__
+    while last.tb_next is not None:
+        last = last.tb_next
+    raised_here = last.tb_frame.f_code.co_code[last.tb_lasti] == opmap["RAISE_VARARGS"]
+    return isinstance(error, NotImplementedError) and raised_here
 
 
 def _source(thing: object) -> str:

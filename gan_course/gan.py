@@ -30,24 +30,35 @@ class Gan:
         self.critic_steps_done = 0
         self.last_penalty = torch.zeros((), device=compute.device)
 
+    def generate(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """G(z) ou G(z, y)."""
+        return self.generator(z) if labels is None else self.generator(z, labels)
+
     def fake(self, count: int, labels: Tensor | None) -> Tensor:
-        """G(z) ou G(z, y) pour `count` bruits z ~ N(0, I) neufs."""
+        """Les images de `count` bruits z ~ N(0, I) neufs."""
         z = torch.randn(count, self.generator.latent_dim, device=self.compute.device)
         with self.compute.autocast():
-            return self.generator(z) if labels is None else self.generator(z, labels)
+            return self.generate(z, labels)
 
     def opponents(self, images: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor, Tensor | float]:
         """Ce que D doit distinguer, le vrai puis le faux, et ce que G minimise en plus de tromper D.
 
-        Un GAN oppose les images x à G(z). Un autoencodeur adverse oppose z ~ N(0, I) aux codes E(x), et reconstruit x.
+        Un GAN oppose les images x à G(z). Un autoencodeur adverse oppose z ~ N(0, I) aux codes E(x), et reconstruit :
+        G(E(x)) ≈ x et, si la recette le demande, E(G(z)) ≈ z.
         """
-        if not self.recipe.reconstruction:
+        recipe = self.recipe
+        if not recipe.reconstruction:
             return images, self.fake(len(images), labels), 0.0
         with self.compute.autocast():
             codes = self.generator.encode(images)
-            decoded = self.generator(codes) if labels is None else self.generator(codes, labels)
-        codes = codes.float()
-        return torch.randn_like(codes), codes, self.recipe.reconstruction * mse_loss(decoded.float(), images)
+            decoded = self.generate(codes, labels)
+        codes, z = codes.float(), torch.randn(codes.shape, device=codes.device)
+        extra = recipe.reconstruction * mse_loss(decoded.float(), images)
+        if recipe.cycle:
+            with self.compute.autocast():
+                again = self.generator.encode(self.generate(z, labels))
+            extra = extra + recipe.cycle * mse_loss(again.float(), z)
+        return z, codes, extra
 
     def score(self, images: Tensor, labels: Tensor | None) -> Tensor:
         """Logits (B,) du discriminateur, en float32."""

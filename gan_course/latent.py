@@ -103,6 +103,18 @@ def walk(
     return images.unflatten(0, (count, steps))
 
 
+def loop(generator: nn.Module, points: Tensor, steps: int = 8, y: int | Tensor | None = None) -> Tensor:
+    """Images (K × steps, C, H, W) d'une promenade fermée par `points` (K, D), K ≥ 2 : la dernière mène à la première.
+
+    Chaque étape est une interpolation sphérique de `steps` images, sans répéter les arrivées : un GIF y tourne sans
+    à-coup. Lève ValueError si un argument ne convient pas, comme `walk`.
+    """
+    if points.dim() != 2 or len(points) < 2:
+        raise ValueError(f"points est de forme {tuple(points.shape)} ; il faut (K, D), deux points au moins.")
+    images = walk(generator, points, points.roll(-1, dims=0), steps + 1, y)
+    return images[:, :-1].flatten(0, 1)
+
+
 def _checked(a: Tensor, b: Tensor, t: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Vérifie a, b et t ; les rend en 32 bits au moins, t avec autant d'axes qu'il en faut pour se multiplier
     à a."""

@@ -35,6 +35,7 @@ class Recipe:
     ema_rampup      la demi-vie est bornée à cette fraction des images vues : au début, la moyenne oublie vite
     reconstruction  facteur de l'erreur quadratique moyenne entre x et G(E(x)) ; 0 : un GAN. Au-dessus, le jeu se joue
                     entre les codes E(x) d'un autoencodeur (`models.aae`) et des tirages de N(0, I)
+    cycle           facteur de l'erreur quadratique moyenne entre z et E(G(z)), pour un autoencodeur ; 0 : sans
 
     Lève ValueError, avec la valeur reçue, si un réglage n'a pas de sens.
     """
@@ -54,6 +55,7 @@ class Recipe:
     ema_halflife: float = 10_000
     ema_rampup: float = 0.05
     reconstruction: float = 0.0
+    cycle: float = 0.0
 
     def __post_init__(self) -> None:
         self._require_choice("loss", tuple(LOSSES))
@@ -66,7 +68,7 @@ class Recipe:
             self._set(name, int(value))
         for name in ("g_lr", "d_lr"):
             self._require_number(name, lambda v: 0 < v < math.inf, "un nombre strictement positif")
-        for name in ("penalty_weight", "ema_halflife", "ema_rampup", "reconstruction"):
+        for name in ("penalty_weight", "ema_halflife", "ema_rampup", "reconstruction", "cycle"):
             self._require_number(name, lambda v: v >= 0, "un nombre positif ou nul")
         if self.clip is not None:
             self._require_number("clip", lambda v: v > 0, "None ou un nombre strictement positif")
@@ -75,6 +77,8 @@ class Recipe:
         pair = pair and all(isinstance(b, Real) and 0 <= b < 1 for b in self.betas)
         self._require(pair, "betas", "deux nombres de [0, 1[")
         self._set("betas", tuple(float(b) for b in self.betas))
+        if self.cycle and not self.reconstruction:
+            raise ValueError(f"cycle={self.cycle} sans reconstruction : un cycle passe par un encodeur (models.aae).")
         if self.real_label != 1 and not LOSSES[self.loss].accepts_smoothing:
             raise ValueError(
                 f"real_label={self.real_label} n'a pas de sens avec loss={self.loss!r}, qui n'a pas de cible pour "

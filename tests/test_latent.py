@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from gan_course.latent import lerp, slerp, walk
+from gan_course.latent import lerp, loop, slerp, walk
+from gan_course.models import dcgan
 
 
 @pytest.mark.parametrize("interpolate", [lerp, slerp])
@@ -104,3 +105,16 @@ def test_walk_needs_no_labels_from_an_unconditional_student():
             return super().forward(z).view(-1, 1, 2, 2)
 
     assert walk(Student(4, 4), torch.randn(4), torch.randn(4), steps=3).shape == (1, 3, 1, 2, 2)
+
+
+def test_a_loop_closes_without_repeating_its_corners():
+    generator = dcgan.Generator((1, 28, 28), latent_dim=8, width=4).eval()
+    points = torch.randn(3, 8)
+    images = loop(generator, points, steps=4)
+    assert images.shape == (12, 1, 28, 28)
+    corners = generator(points).detach()
+    torch.testing.assert_close(images[::4], corners, atol=1e-5, rtol=0)
+    last = walk(generator, points[2], points[0], 5)[0, 3]
+    torch.testing.assert_close(images[-1], last)
+    with pytest.raises(ValueError, match="deux points au moins"):
+        loop(generator, points[:1])

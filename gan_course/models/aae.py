@@ -4,6 +4,9 @@ Le jeu du GAN, déplacé des images aux codes : D distingue des tirages z ~ N(0,
 tromper, pendant que E et G apprennent ensemble à reconstruire, G(E(x)) ≈ x. Une fois les codes gaussiens, G(z) dessine.
 """
 
+import copy
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
@@ -15,12 +18,13 @@ from gan_course.recipe import Recipe
 RECIPE = Recipe(
     loss="non_saturating", batch_size=64, g_lr=1e-3, d_lr=1e-3, betas=(0.5, 0.999), reconstruction=20.0
 )
+INVERSION_RECIPE = replace(RECIPE, cycle=1.0)
 
 
 class Encoder(nn.Module):
     """E(x) : (B, C, H, W) → codes (B, latent_dim), déterministes. Convolutions à pas 2, BatchNorm, LeakyReLU.
 
-    Il sert aussi, seul, à inverser un GAN (`latent.train_encoder`). Lève ValueError si la forme ou x ne convient pas.
+    Lève ValueError si la forme ou x ne convient pas.
     """
 
     def __init__(
@@ -69,6 +73,34 @@ class Generator(nn.Module):
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         check_latent(z, self.latent_dim)
         return self.decoder(with_classes(z, y, self.num_classes))
+
+
+class Inverter(nn.Module):
+    """Un encodeur appris pour un générateur déjà entraîné : l'autoencodeur adverse dont le décodeur est gelé.
+
+    Avec INVERSION_RECIPE, la même boucle lui apprend G(E(x)) ≈ x et E(G(z)) ≈ z, et D garde ses codes gaussiens.
+    `encode(x)` rend les codes ; `inverter(z)`, les images de `generator`, dont les poids et les statistiques ne bougent
+    pas. Lève ValueError si les images de `generator` n'ont pas un côté que l'encodeur connaît.
+    """
+
+    def __init__(self, generator: nn.Module, width: int = 32) -> None:
+        super().__init__()
+        self.image_shape, self.latent_dim = tuple(generator.image_shape), generator.latent_dim
+        self.num_classes = generator.num_classes
+        self.encoder = Encoder(self.image_shape, self.latent_dim, width)
+        self.decoder = copy.deepcopy(generator).eval().requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "Inverter":
+        super().train(mode)
+        self.decoder.eval()
+        return self
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Codes (B, latent_dim) des images x (B, C, H, W) de [-1, 1]."""
+        return self.encoder(x)
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        return self.decoder(z) if y is None else self.decoder(z, y)
 
 
 class Discriminator(nn.Module):

@@ -1,4 +1,4 @@
-"""Les commandes du cours : python -m gan_course run | lab | data | train | doctor.
+"""Les commandes du cours : python -m gan_course run | lab | data | train | assign | grade | doctor.
 
 Rien de lourd n'est importé ici : l'aide et le diagnostic répondent même là où PyTorch manque, et ce fichier se
 lit encore par un Python trop ancien, pour pouvoir le dire.
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-COMMANDS = ("run", "lab", "data", "train", "doctor")
+COMMANDS = ("run", "lab", "data", "train", "assign", "grade", "doctor")
 
 # Les mots d'argparse, qui n'a pas de traduction française.
 FRENCH = {
@@ -61,6 +61,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     add_data_command(commands)
     add_train_command(commands)
+    add_assign_command(commands)
+    add_grade_command(commands)
     commands.add_parser("doctor", help="dit ce qui manque pour suivre le cours, et quoi faire")
     return parser
 
@@ -93,6 +95,42 @@ def add_train_command(commands: argparse._SubParsersAction) -> None:
         "--sortie", type=Path, default=Path("build/poids"), metavar="DOSSIER",
         help="où écrire poids, carte et images (défaut : build/poids)",
     )  # fmt: skip
+
+
+def add_assign_command(commands: argparse._SubParsersAction) -> None:
+    """Décrit la commande assign."""
+    assign = commands.add_parser("assign", help="enseignant : écrit les carnets d'un devoir, et son corrigé")
+    assign.add_argument(
+        "--chapitres", nargs="+", default=["06"], metavar="NN", help="numéros des chapitres (défaut : 06)"
+    )
+    assign.add_argument(
+        "--sortie", type=Path, default=Path("build/devoir"), metavar="DOSSIER",
+        help="où écrire les carnets (défaut : build/devoir)",
+    )  # fmt: skip
+    assign.add_argument(
+        "--eleves", type=Path, metavar="FICHIER",
+        help="une liste de noms, .txt ou .csv : chacun reçoit sa copie, avec sa graine",
+    )  # fmt: skip
+    assign.add_argument("--corrige", action="store_true", help="écrit aussi le corrigé, dans un sous-dossier")
+    assign.add_argument("--remplacer", action="store_true", help="remplace les fichiers déjà là")
+
+
+def add_grade_command(commands: argparse._SubParsersAction) -> None:
+    """Décrit la commande grade."""
+    grade = commands.add_parser("grade", help="enseignant : note un dossier de copies")
+    grade.add_argument("copies", type=Path, metavar="COPIES", help="le dossier des carnets rendus")
+    grade.add_argument(
+        "--out", type=Path, default=Path("notes.csv"), metavar="FICHIER",
+        help="le tableau à écrire ; les retours vont à côté, dans retours (défaut : notes.csv)",
+    )  # fmt: skip
+    grade.add_argument("--chapitre", default="06", metavar="NN", help="numéro du chapitre (défaut : 06)")
+    grade.add_argument(
+        "--limite", type=float, default=10.0, metavar="SECONDES", help="durée permise par exercice (défaut : 10)"
+    )
+    grade.add_argument(
+        "--memoire", type=int, default=1024, metavar="MIO", help="mémoire permise par exercice, en Mio (défaut : 1024)"
+    )
+    grade.add_argument("--processus", type=int, metavar="N", help="copies à la fois (défaut : autant que de cœurs)")
 
 
 def run_command(arguments: argparse.Namespace) -> int:
@@ -142,6 +180,29 @@ def train_command(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def assign_command(arguments: argparse.Namespace) -> int:
+    """Écrit les carnets d'un devoir."""
+    from gan_course import assignment
+
+    written = assignment.assign(
+        arguments.chapitres, arguments.sortie, arguments.eleves, arguments.corrige, arguments.remplacer
+    )
+    print(f"Carnets écrits dans {arguments.sortie} : {len(written)}.")
+    return 0
+
+
+def grade_command(arguments: argparse.Namespace) -> int:
+    """Note un dossier de copies ; rend 130 si l'on a interrompu."""
+    from gan_course.grading import run, worker
+
+    for name in ("limite", "memoire", "processus"):
+        value = getattr(arguments, name)
+        if value is not None and not value > 0:
+            raise ValueError(f"--{name} attend un nombre positif ; reçu : {value}.")
+    limits = worker.Limits(arguments.limite, arguments.memoire, max(180.0, 12 * arguments.limite))
+    return run.grade(arguments.copies, arguments.out, arguments.chapitre, limits, arguments.processus)
+
+
 def doctor_command(arguments: argparse.Namespace) -> int:
     """Affiche le diagnostic de la machine ; rend 1 si le cours ne peut pas tourner."""
     from gan_course import doctor
@@ -171,7 +232,7 @@ def main(words: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 0
     actions = {"run": run_command, "lab": lab_command, "data": data_command}
-    actions |= {"train": train_command, "doctor": doctor_command}
+    actions |= {"train": train_command, "assign": assign_command, "grade": grade_command, "doctor": doctor_command}
     try:
         return actions[arguments.command](arguments)
     except ModuleNotFoundError as error:

@@ -59,17 +59,23 @@ def badge(slug: str, name: str, images: str) -> str:
     return f"[![Ouvrir ce chapitre dans Colab]({images}/colab-badge.svg)]({COLAB}{slug}/blob/main/notebooks/{name})"
 
 
-def update_notebook(notebook: dict[str, Any], slug: str, name: str) -> dict[str, Any]:
-    """Une copie du carnet, avec son badge en première cellule et la bonne adresse du dépôt partout ailleurs."""
+def set_slug(notebook: dict[str, Any], slug: str) -> dict[str, Any]:
+    """Une copie du carnet, avec la bonne adresse du dépôt partout où il la nomme."""
     notebook = copy.deepcopy(notebook)
-    cells = notebook["cells"]
-    if not cells or COLAB not in "".join(cells[0]["source"]):
-        cells.insert(0, {"cell_type": "markdown", "id": BADGE_ID, "metadata": {}, "source": []})
-    for cell in cells:
+    for cell in notebook["cells"]:
         source = "".join(cell["source"])
         updated = SLUG_PLACES.sub(lambda match: match.group(1) + slug, source)
         if updated != source:
             cell["source"] = updated.splitlines(keepends=True)
+    return notebook
+
+
+def update_notebook(notebook: dict[str, Any], slug: str, name: str) -> dict[str, Any]:
+    """Une copie du carnet, avec son badge en première cellule et la bonne adresse du dépôt partout ailleurs."""
+    notebook = set_slug(notebook, slug)
+    cells = notebook["cells"]
+    if not cells or COLAB not in "".join(cells[0]["source"]):
+        cells.insert(0, {"cell_type": "markdown", "id": BADGE_ID, "metadata": {}, "source": []})
     if "".join(cells[0]["source"]) != badge(slug, name, "../imgs"):
         cells[0]["source"] = [badge(slug, name, "../imgs")]
     return notebook

@@ -18,6 +18,7 @@ from gan_course.exercises import (
     chapter04,
     chapter05,
     chapter05_styles,
+    chapter06,
     progress,
     shared,
 )
@@ -32,6 +33,7 @@ CHAPTERS: dict[str, dict[str, Exercise]] = {
     "03": {**chapter03.EXERCISES, **chapter03_obedience.EXERCISES},
     "04": {**chapter04.EXERCISES, **shared.EXERCISES},
     "05": {**chapter05.EXERCISES, **chapter05_styles.EXERCISES},
+    "06": chapter06.EXERCISES,
 }
 EXERCISES: dict[str, Exercise] = {
     name: exercise for chapter in CHAPTERS.values() for name, exercise in chapter.items()

@@ -1,0 +1,167 @@
+"""Chapitre 06, la pénalité de gradient (reprise du chapitre 04) et la lecture des quatre courbes."""
+
+import numpy as np
+import pytest
+import torch
+from exercise_suite import exercise_tests, failures
+
+from gan_course import penalties
+from gan_course.exercises import chapter06, chapter06_curves, curves, shared
+from gan_course.exercises.report import examine
+
+# --- gradient_penalty ----------------------------------------------------------------------------------------
+
+
+def mixed(real, fake):
+    epsilon = torch.rand(len(real), *[1] * (real.dim() - 1))
+    return (epsilon * real + (1 - epsilon) * fake).detach().requires_grad_()
+
+
+def slopes(critic, x, **options):
+    return torch.autograd.grad(critic(x).sum(), x, **{"create_graph": True, **options})[0]
+
+
+def penalty_by_hand(critic, real, fake):
+    return (slopes(critic, mixed(real, fake)).flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def penalty_by_lerp(critic, real, fake):
+    x = torch.lerp(fake, real, torch.rand(real.shape[0], 1, 1, 1)).clone().requires_grad_()
+    scores = critic(x)
+    (gradient,) = torch.autograd.grad(scores, x, torch.ones_like(scores), create_graph=True)
+    return torch.mean((torch.sqrt((gradient**2).sum(dim=(1, 2, 3)) + 1e-12) - 1) ** 2)
+
+
+def penalty_image_by_image(critic, real, fake):
+    total = 0.0
+    for x in mixed(real, fake).split(1):
+        x = x.detach().requires_grad_()
+        total = total + (slopes(critic, x).norm() - 1) ** 2
+    return total / len(real)
+
+
+def penalty_over_channels(critic, real, fake):
+    return (slopes(critic, mixed(real, fake)).norm(dim=1) - 1).square().mean()
+
+
+def penalty_with_normal_epsilon(critic, real, fake):
+    epsilon = torch.randn(len(real), 1, 1, 1)
+    x = (epsilon * real + (1 - epsilon) * fake).requires_grad_()
+    return (slopes(critic, x).flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def penalty_with_one_epsilon(critic, real, fake):
+    epsilon = torch.rand(())
+    x = (epsilon * real + (1 - epsilon) * fake).requires_grad_()
+    return (slopes(critic, x).flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def penalty_without_graph(critic, real, fake):
+    gradient = slopes(critic, mixed(real, fake), create_graph=False)
+    return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def penalty_at_real_points(critic, real, fake):
+    x = real.clone().requires_grad_()
+    return (slopes(critic, x).flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def penalty_towards_zero(critic, real, fake):
+    return slopes(critic, mixed(real, fake)).flatten(1).norm(dim=1).square().mean()
+
+
+def penalty_through_a_sigmoid(critic, real, fake):
+    return penalty_by_hand(lambda x: critic(x).sigmoid(), real, fake)
+
+
+def penalty_of_the_mean_score(critic, real, fake):
+    x = mixed(real, fake)
+    (gradient,) = torch.autograd.grad(critic(x).mean(), x, create_graph=True)
+    return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+
+
+RIGHT = {
+    "gradient_penalty": (penalty_by_hand, penalty_by_lerp, penalty_image_by_image, penalties.gradient_penalty)
+}
+WRONG = {
+    "gradient_penalty": (
+        (penalty_over_channels, "linéaire"),  # norme sur l'axe des canaux
+        (penalty_with_normal_epsilon, "entre vrai et faux"),  # ε d'une loi normale
+        (penalty_with_one_epsilon, "entre vrai et faux"),  # un seul ε pour le lot
+        (penalty_without_graph, "poids du critique"),  # graphe perdu
+        (penalty_at_real_points, "entre vrai et faux"),  # aux seuls vrais points
+        (penalty_towards_zero, "linéaire"),
+        (penalty_through_a_sigmoid, "linéaire"),  # sigmoïde dans un critique
+        (penalty_of_the_mean_score, "linéaire"),
+    )
+}
+
+globals().update(exercise_tests(shared.EXERCISES, RIGHT, WRONG))
+
+# --- training_curves : une valeur, non une fonction ----------------------------------------------------------
+
+ANSWER = chapter06_curves.VERDICTS
+CURVES = chapter06_curves.EXERCISES["training_curves"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        dict(ANSWER),
+        {letter: verdict.capitalize() for letter, verdict in reversed(ANSWER.items())},
+        {letter.lower(): f" {verdict} " for letter, verdict in ANSWER.items()},
+    ],
+)
+def test_the_right_readings_pass(answer):
+    assert examine(CURVES, answer).passed
+
+
+@pytest.mark.parametrize("letter", curves.LETTERS)
+@pytest.mark.parametrize("verdict", chapter06_curves.SIGNS)
+def test_each_mistake_is_explained_by_what_is_seen(letter, verdict):
+    report = examine(CURVES, {**ANSWER, letter: verdict})
+    if verdict == ANSWER[letter]:
+        assert report.passed
+        return
+    (failure,) = failures(report)
+    assert f"entraînement {letter}" in failure
+    assert f"« {verdict} »" in str(report) and "sur 8" in str(report)
+    assert f"« {ANSWER[letter]} »" not in str(report), "le message ne doit pas donner la réponse"
+
+
+@pytest.mark.parametrize(
+    "answer, word",
+    [
+        ({"A": "apprend"}, "A, B, C et D"),
+        ({**ANSWER, "A": "D gagne"}, "n'est pas un verdict"),
+        ({**ANSWER, "B": None}, "n'est pas un verdict"),
+        (list(ANSWER.values()), "dictionnaire"),
+        ("apprend", "dictionnaire"),
+        ({}, "A, B, C et D"),
+    ],
+)
+def test_other_values_are_explained(answer, word):
+    report = examine(CURVES, answer)
+    assert not report.passed and word in str(report) and len(failures(report)) == 4
+
+
+@pytest.mark.parametrize("answer", [None, dict.fromkeys("ABCD", ...), dict.fromkeys("ABCD")])
+def test_an_empty_form_is_not_a_mistake(answer):
+    report = examine(CURVES, answer)
+    assert report.unwritten and not failures(report)
+
+
+def test_the_curves_are_what_the_program_makes():
+    stored = curves.load_curves()
+    assert tuple(stored) == curves.LETTERS == tuple(curves.recipes())
+    for part in stored.values():
+        assert all(len(part[name]) == len(part["steps"]) == 200 for name in curves.MEASURES)
+        assert len(part["modes"]) == len(part["modes_steps"]) == 40
+        assert all(np.isfinite(part[name]).all() for name in curves.MEASURES)
+    assert len(curves.plot_curves().axes) == 12
+
+
+def test_the_chapter_has_its_sixteen_exercises_in_rising_order():
+    points = [exercise.points for exercise in chapter06.EXERCISES.values()]
+    assert len(points) == 16 and points == sorted(points)
+    assert list(chapter06.EXERCISES) == [exercise.name for exercise in chapter06.EXERCISES.values()]

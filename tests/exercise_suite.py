@@ -1,8 +1,10 @@
 """Ce que les exercices de tout chapitre doivent tenir : les essais sont écrits une fois, ici."""
 
+import sys
 from collections.abc import Callable
 
 import pytest
+import torch
 
 from gan_course.exercises import EXERCISES
 from gan_course.exercises.report import Report, examine
@@ -11,6 +13,26 @@ from gan_course.exercises.report import Report, examine
 def failures(report: Report) -> list[str]:
     """Les énoncés des propriétés refusées."""
     return [line for line in report.lines if line.lstrip().startswith("✗")]
+
+
+def spoil(*arguments, **named):
+    """Met à zéro tous les tenseurs reçus, dans les listes aussi."""
+    for argument in (*arguments, *named.values()):
+        if isinstance(argument, torch.Tensor):
+            argument.detach().zero_()
+        elif isinstance(argument, (list, tuple)):
+            spoil(*argument)
+
+
+def constants() -> dict[str, torch.Tensor]:
+    """Les tenseurs écrits une fois pour toutes dans les modules de vérification."""
+    return {
+        f"{name}.{key}": value
+        for name, module in list(sys.modules.items())
+        if name.startswith("gan_course.exercises.")
+        for key, value in vars(module).items()
+        if isinstance(value, torch.Tensor)
+    }
 
 
 def each(answers: dict) -> list:
@@ -30,7 +52,7 @@ def exercise_tests(chapter: dict, right: dict, wrong: dict) -> dict[str, Callabl
     def test_the_chapter_is_reachable_by_name():
         assert set(right) == set(wrong) == set(chapter) <= set(EXERCISES)
         assert all(len(exercise.properties) >= 3 and len(exercise.hints) >= 2 for exercise in chapter.values())
-        assert all(len(right[name]) >= 2 and len(wrong[name]) >= 3 for name in chapter)
+        assert all(len(right[name]) >= 3 and len(wrong[name]) >= 3 for name in chapter)
 
     @pytest.mark.parametrize("name, answer", each(right))
     def test_right_answers_pass(name, answer):
@@ -59,5 +81,12 @@ def exercise_tests(chapter: dict, right: dict, wrong: dict) -> dict[str, Callabl
             return {}["absent"]
 
         assert "KeyError" in str(examine(chapter[name], crashing))
+
+    @pytest.mark.parametrize("name", chapter)
+    def test_an_answer_cannot_spoil_the_next_one(name):
+        """Une réponse qui écrase tout ce qu'elle reçoit ne touche pas aux constantes des vérifications."""
+        before = {key: value.clone() for key, value in constants().items()}
+        examine(chapter[name], spoil)
+        assert [key for key, value in constants().items() if not torch.equal(value, before[key])] == []
 
     return {name: value for name, value in locals().items() if name.startswith("test_")}

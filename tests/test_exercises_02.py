@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from exercise_suite import exercise_tests
 from torch import nn
@@ -85,11 +86,39 @@ def remove_by_least_squares(direction, other):
     return direction - share.item() * other
 
 
+def size_by_numpy(n, layers):
+    n = np.int64(n)
+    for layer in np.array(layers, dtype=np.int64).reshape(-1, 4):
+        n = layer @ [1, n - 1, -2, 1]
+    return n
+
+
+def initialise_by_new_parameters(network):
+    for layer in network.modules():
+        if hasattr(layer, "weight") and layer.weight.dim() != 2:
+            mean = 1.0 if isinstance(layer, nn.BatchNorm2d) else 0.0
+            layer.weight = nn.Parameter(torch.normal(mean, 0.02, layer.weight.shape))
+            if layer.bias is not None:
+                layer.bias = nn.Parameter(torch.zeros(len(layer.bias)))
+    return network
+
+
+def slerp_in_double(a, b, t):
+    u, v = a.double(), b.double()
+    omega = 2 * torch.atan2((u - v).norm(), (u + v).norm())
+    return u if omega < 1e-6 else (torch.sin((1 - t) * omega) * u + torch.sin(t * omega) * v) / torch.sin(omega)
+
+
+def remove_in_double(direction, other):
+    unit = torch.nn.functional.normalize(other.double(), dim=0)
+    return (torch.eye(len(unit), dtype=torch.float64) - torch.outer(unit, unit)) @ direction.double()
+
+
 RIGHT = {
-    "output_size": (size_by_formula, size_by_counting, size_by_torch),
-    "initialise_weights": (initialise_by_loop, initialise_by_apply, dcgan.initialise),
-    "slerp": (slerp_by_angle, slerp_by_rotation, latent.slerp),
-    "remove_component": (remove_by_projection, remove_by_unit_vector, remove_by_least_squares),
+    "output_size": (size_by_formula, size_by_counting, size_by_torch, size_by_numpy),
+    "initialise_weights": (initialise_by_loop, initialise_by_apply, initialise_by_new_parameters, dcgan.initialise),
+    "slerp": (slerp_by_angle, slerp_by_rotation, slerp_in_double, latent.slerp),
+    "remove_component": (remove_by_projection, remove_by_unit_vector, remove_by_least_squares, remove_in_double),
 }
 
 
@@ -199,6 +228,13 @@ def slerp_dividing_by_zero(a, b, t):
     return (torch.sin((1 - t) * omega) * a + torch.sin(t * omega) * b) / torch.sin(omega)
 
 
+def slerp_without_clamp(a, b, t):
+    omega = torch.arccos(a @ b / (a.norm() * b.norm()))
+    if omega < 1e-3:
+        return a
+    return (torch.sin((1 - t) * omega) * a + torch.sin(t * omega) * b) / torch.sin(omega)
+
+
 def slerp_without_sine(a, b, t):
     omega = torch.arccos((a @ b / (a.norm() * b.norm())).clamp(-1, 1))
     return torch.sin((1 - t) * omega) * a + torch.sin(t * omega) * b
@@ -234,7 +270,8 @@ def remove_in_place(direction, other):
     return direction
 
 
-# réponse fausse, et un mot de la propriété qui doit être nommée
+# réponse fausse, et un mot de la propriété qui doit être nommée. Erreur publiée : N(0 ; 0,02) sur tous les paramètres,
+# échelles de BatchNorm comprises (initialise_everything_the_same).
 WRONG = {
     "output_size": (
         (size_of_a_convolution, "sans marge"),
@@ -260,6 +297,7 @@ WRONG = {
         (slerp_by_rescaled_lerp, "proportionnel à t"),
         (slerp_backwards, "t = 0 rend a"),
         (slerp_dividing_by_zero, "b = a"),
+        (slerp_without_clamp, "b = a"),
         (slerp_without_sine, "t = 0 rend a"),
         (slerp_on_the_unit_sphere, "t = 0 rend a"),
     ),

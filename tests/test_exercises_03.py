@@ -1,5 +1,7 @@
 """Les exercices du chapitre 03 : toute réponse juste passe, toute réponse fausse est refusée en nommant pourquoi."""
 
+import math
+
 import pytest
 import torch
 from exercise_suite import exercise_tests
@@ -51,6 +53,16 @@ def grid_by_expand(num_classes, columns, latent_dim):
     return z, torch.arange(num_classes * columns) // columns
 
 
+def grid_by_loop(num_classes, columns, latent_dim):
+    z = [torch.randn(latent_dim) for _ in range(columns)]
+    return [torch.stack(z * num_classes), torch.tensor([k for k in range(num_classes) for _ in range(columns)])]
+
+
+def grid_by_transposition(num_classes, columns, latent_dim):
+    z = torch.randn(latent_dim, columns).repeat(1, num_classes).T  # non contigu
+    return z, torch.arange(num_classes).expand(columns, -1).T.flatten()
+
+
 def accuracy_by_loop(predicted, asked, num_classes):
     right = (predicted == asked).float()
     return torch.stack([right[asked == k].mean() for k in range(num_classes)])
@@ -66,11 +78,24 @@ def accuracy_by_confusion(predicted, asked, num_classes):
     return table.diag() / table.sum(1)
 
 
+def accuracy_in_lists(predicted, asked, num_classes):
+    result = []
+    for k in range(num_classes):
+        read = [int(p) for p, a in zip(predicted, asked) if a == k]
+        result.append(read.count(k) / len(read) if read else math.nan)
+    return result
+
+
+def planes_in_double(x, y, num_classes):
+    planes = torch.eye(num_classes, dtype=torch.float64)[y].view(*y.shape, -1, 1, 1).repeat(1, 1, *x.shape[2:])
+    return torch.cat([x, planes], 1)
+
+
 RIGHT = {
-    "one_hot_planes": (planes_concatenated, planes_filled, planes_written_in_a_buffer),
+    "one_hot_planes": (planes_concatenated, planes_filled, planes_written_in_a_buffer, planes_in_double),
     "projection_score": (score_by_lookup, score_by_product, score_by_einsum),
-    "class_grid_inputs": (grid_by_repeat, grid_by_expand),
-    "conditional_accuracy": (accuracy_by_loop, accuracy_by_counts, accuracy_by_confusion),
+    "class_grid_inputs": (grid_by_repeat, grid_by_expand, grid_by_loop, grid_by_transposition),
+    "conditional_accuracy": (accuracy_by_loop, accuracy_by_counts, accuracy_by_confusion, accuracy_in_lists),
 }
 
 

@@ -2,11 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from exercise_suite import exercise_tests
 
-from gan_course.exercises.chapter04 import EXERCISES as CHAPTER
+from gan_course import penalties
+from gan_course.exercises import CHAPTERS
 from gan_course.exercises.chapter04 import reference_emd
 from gan_course.exercises.report import examine
 
@@ -59,10 +61,53 @@ def bound_by_power_iteration(weights):
     return bound
 
 
+def emd_by_quantiles(p, q, positions):
+    """∫ |F⁻¹ - G⁻¹|, sur les paliers communs aux deux lois."""
+    f, g = p.double().cumsum(0), q.double().cumsum(0)
+    levels = torch.cat([f, g]).sort().values
+    middle = (levels + torch.cat([torch.zeros(1), levels[:-1]])) / 2
+    far = len(positions) - 1
+    places = [positions[torch.searchsorted(law, middle).clamp(max=far)] for law in (f, g)]
+    return ((places[0] - places[1]).abs() * levels.diff(prepend=torch.zeros(1))).sum()
+
+
+def bound_by_numpy(weights):
+    return np.prod([np.linalg.norm(weight.numpy().astype(float), ord=2) for weight in weights])
+
+
+def mixed_images(real, fake, epsilon=None):
+    epsilon = torch.rand(len(real), 1, 1, 1) if epsilon is None else epsilon
+    return (epsilon * real + (1 - epsilon) * fake).detach().requires_grad_()
+
+
+def slopes_at(critic, x, create_graph=True):
+    return torch.autograd.grad(critic(x).sum(), x, create_graph=create_graph)[0]
+
+
+def penalty_by_norm(critic, real, fake):
+    return (slopes_at(critic, mixed_images(real, fake)).flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def penalty_by_functional_gradient(critic, real, fake):
+    epsilon = torch.rand(real.shape[0]).view(-1, 1, 1, 1)
+    slope = torch.func.vmap(torch.func.grad(lambda x: critic(x[None])[0]))(torch.lerp(fake, real, epsilon))
+    return ((slope.square().sum((1, 2, 3)).clamp(min=1e-12).sqrt() - 1) ** 2).mean()
+
+
+def penalty_by_loop(critic, real, fake):
+    total = 0.0
+    for x, y in zip(real, fake):
+        point = (y + torch.rand(()) * (x - y))[None].requires_grad_()
+        (slope,) = torch.autograd.grad(critic(point)[0], point, create_graph=True)
+        total = total + (torch.linalg.vector_norm(slope) - 1) ** 2
+    return total / len(real)
+
+
 RIGHT = {
-    "emd_1d": (emd_by_cumsum, emd_by_loop, emd_by_trapezoid, reference_emd),
+    "emd_1d": (emd_by_cumsum, emd_by_loop, emd_by_trapezoid, emd_by_quantiles, reference_emd),
     "critic_loss": (loss_by_formula, loss_by_sum, loss_by_mse),
-    "lipschitz_bound": (bound_by_norm, bound_by_svd, bound_by_power_iteration),
+    "lipschitz_bound": (bound_by_norm, bound_by_svd, bound_by_power_iteration, bound_by_numpy),
+    "gradient_penalty": (penalty_by_norm, penalty_by_functional_gradient, penalty_by_loop, penalties.gradient_penalty),
 }
 
 
@@ -150,7 +195,50 @@ def bound_by_entries(weights):
     return math.prod(weight.abs().max() for weight in weights)
 
 
-# réponse fausse, et un mot de la propriété qui doit être nommée
+def penalty_per_pixel(critic, real, fake):
+    return (slopes_at(critic, mixed_images(real, fake)).norm(dim=1) - 1).square().mean()
+
+
+def penalty_of_normal_points(critic, real, fake):
+    points = mixed_images(real, fake, torch.randn(len(real), 1, 1, 1))
+    return (slopes_at(critic, points).flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def penalty_of_one_point(critic, real, fake):
+    points = mixed_images(real, fake, torch.rand(()))
+    return (slopes_at(critic, points).flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def penalty_of_mixed_pixels(critic, real, fake):
+    points = mixed_images(real, fake, torch.rand_like(real))
+    return (slopes_at(critic, points).flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def penalty_at_the_reals(critic, real, fake):
+    return penalty_by_norm(critic, real, real)
+
+
+def penalty_without_graph(critic, real, fake):
+    slope = slopes_at(critic, mixed_images(real, fake), create_graph=False)
+    return (slope.flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def penalty_towards_zero(critic, real, fake):
+    return slopes_at(critic, mixed_images(real, fake)).flatten(1).square().sum(1).mean()
+
+
+def penalty_one_sided(critic, real, fake):
+    slope = slopes_at(critic, mixed_images(real, fake))
+    return (slope.flatten(1).norm(dim=1) - 1).clamp(min=0).square().mean()
+
+
+def penalty_of_the_batch(critic, real, fake):
+    return (slopes_at(critic, mixed_images(real, fake)).norm() - 1).square()
+
+
+# réponse fausse, et un mot de la propriété qui doit être nommée. Erreurs publiées de la pénalité : norme par pixel,
+# ε de loi normale, un seul ε par lot, points pris sur les vrais seulement, graphe perdu ; de la perte : sigmoïde et
+# entropie croisée sous le nom de Wasserstein.
 WRONG = {
     "emd_1d": (
         (emd_without_abs, "tas du cours"),
@@ -180,12 +268,24 @@ WRONG = {
         (bound_by_entries, "une seule couche"),
         (lambda weights: 1.0, "une seule couche"),
     ),
+    "gradient_penalty": (
+        (penalty_per_pixel, "critique linéaire"),
+        (penalty_of_normal_points, "ε uniforme"),
+        (penalty_of_one_point, "par image"),
+        (penalty_of_mixed_pixels, "par image"),
+        (penalty_at_the_reals, "entre vrai et faux"),
+        (penalty_without_graph, "poids du critique"),
+        (penalty_towards_zero, "critique linéaire"),
+        (penalty_one_sided, "constant"),
+        (penalty_of_the_batch, "critique linéaire"),
+        (lambda critic, real, fake: penalty_by_norm(critic, real, fake).item(), "poids du critique"),
+    ),
 }
 
-globals().update(exercise_tests(CHAPTER, RIGHT, WRONG))
+globals().update(exercise_tests(CHAPTERS["04"], RIGHT, WRONG))
 
 
-@pytest.mark.parametrize("name", CHAPTER)
+@pytest.mark.parametrize("name", ["emd_1d", "critic_loss", "lipschitz_bound"])
 def test_the_last_hint_is_almost_the_answer(name):
     """Le dernier indice, pris à la lettre, doit être juste : un étudiant perdu s'y fie."""
     arguments = {
@@ -193,6 +293,6 @@ def test_the_last_hint_is_almost_the_answer(name):
         "critic_loss": "real_scores, fake_scores, slopes, weight=10.0",
         "lipschitz_bound": "weights",
     }[name]
-    expression = CHAPTER[name].hints[-1].removeprefix("return ")
+    expression = CHAPTERS["04"][name].hints[-1].removeprefix("return ")
     answer = eval(f"lambda {arguments}: {expression}", {"torch": torch, "math": math})
-    assert examine(CHAPTER[name], answer).passed
+    assert examine(CHAPTERS["04"][name], answer).passed

@@ -80,16 +80,39 @@ def grid_by_the_package(rows, columns, crossover):
     return mix_styles(coarse.flatten(0, 1), fine.flatten(0, 1), crossover)
 
 
+def diagonal_by_numpy(a, b):
+    a, b = a.numpy(), b.numpy()
+    return ((a.mean(0) - b.mean(0)) ** 2 + (a.std(0) - b.std(0)) ** 2).sum()
+
+
+def transfer_by_instance_norm(content, style):
+    flat = style.double().flatten(2)
+    scale, shift = flat.std(2)[..., None, None], flat.mean(2)[..., None, None]
+    return instance_norm(content, eps=1e-4) * scale + shift
+
+
+def truncate_by_loop(styles, mean, psi, layers):
+    out = [[psi * w + (1 - psi) * mean if i < layers else w for i, w in enumerate(style)] for style in styles]
+    return torch.stack([torch.stack(style) for style in out]).double()
+
+
+def grid_by_index(rows, columns, crossover):
+    cells = torch.cartesian_prod(torch.arange(len(rows)), torch.arange(len(columns)))
+    first = torch.arange(rows.shape[1])[:, None] < crossover
+    return torch.where(first, rows[cells[:, 0]], columns[cells[:, 1]])
+
+
 RIGHT = {
     "frechet_diagonal": (
         diagonal_by_moments,
         diagonal_by_loop,
         diagonal_by_population_deviation,
         diagonal_by_the_package,
+        diagonal_by_numpy,
     ),
-    "adain_transfer": (transfer_by_moments, transfer_by_the_package, transfer_by_loop),
-    "truncate_styles": (truncate_by_copy, truncate_by_lerp, truncate_by_weights),
-    "style_grid": (grid_by_repeat, grid_by_loop, grid_by_the_package),
+    "adain_transfer": (transfer_by_moments, transfer_by_the_package, transfer_by_loop, transfer_by_instance_norm),
+    "truncate_styles": (truncate_by_copy, truncate_by_lerp, truncate_by_weights, truncate_by_loop),
+    "style_grid": (grid_by_repeat, grid_by_loop, grid_by_the_package, grid_by_index),
 }
 
 

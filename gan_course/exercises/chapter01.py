@@ -54,9 +54,9 @@ def undecided_discriminator_costs_log_four(loss) -> None:
 
 
 def discriminator_formula(loss) -> None:
-    real, fake = 2 * torch.randn(6), 2 * torch.randn(6)
+    real, fake = 2 * torch.randn(6), 2 * torch.randn(4)
     expected = softplus(-real).mean() + softplus(fake).mean()
-    expect_close(loss(real, fake), expected, "Six logits de vrais et six de faux, tirés au hasard")
+    expect_close(loss(real, fake), expected, "Six logits de vrais et quatre de faux, tirés au hasard")
     expect_close(loss(torch.full((2,), 3.0), torch.full((2,), -3.0)), 2 * math.log1p(math.exp(-3)),
                  "D a raison partout (logits +3 pour les vrais, -3 pour les faux)")  # fmt: skip
 

@@ -74,7 +74,7 @@ def only_the_other_is_removed(answer: Callable) -> None:
     direction, other = torch.randn(8), torch.randn(8)
     got = answer(direction.clone(), other.clone())
     expect_shape(got, (8,), "Deux directions de forme (8,)")
-    removed = direction - got
+    removed = direction - got.float()
     along = (removed @ other / other.norm() ** 2) * other
     expect_close(removed, along, "Ce qui a été retiré, comparé à sa part le long de other", 1e-4)
 

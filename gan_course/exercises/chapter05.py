@@ -47,7 +47,7 @@ def correlations_are_ignored(answer: Callable) -> None:
     expect_close(answer(a, b), 0.0, "Même nuage, chaque coordonnée rebattue séparément", 1e-3)
 
 
-CONTENT = torch.linspace(0, 7, 2 * 3 * 16 * 16).sin().view(2, 3, 16, 16) * 0.5 + 0.2
+CONTENT = torch.linspace(0, 70, 2 * 3 * 16 * 16).sin().view(2, 3, 16, 16) * 0.5 + 0.2
 
 
 def style_images() -> Tensor:

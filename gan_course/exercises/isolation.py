@@ -5,6 +5,7 @@ import random
 import signal
 import sys
 import threading
+import time
 from _thread import interrupt_main
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
@@ -98,6 +99,8 @@ def plain_settings() -> Iterator[None]:
 def time_limit(seconds: float | None) -> Iterator[None]:
     """Lève TimeUp dans le bloc au bout de `seconds` secondes (None : jamais) ; Ctrl-C y lève UserInterrupt.
 
+    Ce sont des secondes de calcul, pour qu'une machine chargée ne condamne pas une réponse juste ; une réponse qui
+    attend sans calculer est arrêtée au triple.
     Hors du fil principal, Python ne livre pas de signaux : il n'y a ni limite ni UserInterrupt.
     """
     previous = None
@@ -109,11 +112,13 @@ def time_limit(seconds: float | None) -> Iterator[None]:
     over, knocking = threading.Event(), threading.Event()
 
     def knock() -> None:
-        wait = seconds
+        computed, elapsed = time.process_time() + seconds, time.monotonic() + 3 * seconds
+        wait = seconds / 5
         while not over.wait(wait):
-            knocking.set()
-            _interrupt()
-            wait = 1.0  # une réponse peut avaler TimeUp par un `except:` : on insiste
+            if time.process_time() > computed or time.monotonic() > elapsed:
+                knocking.set()
+                _interrupt()
+                wait = 1.0  # une réponse peut avaler TimeUp par un `except:` : on insiste
 
     watch = threading.Thread(target=knock, daemon=True)
     signal.signal(signal.SIGINT, _listener(over, knocking, previous))

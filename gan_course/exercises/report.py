@@ -36,7 +36,7 @@ __all__ = [
     "expect_close", "expect_gradient", "expect_plain", "expect_shape", "kind_of", "number", "show", "values_of",
 ]  # fmt: skip
 
-TIME_LIMIT = 10.0  # secondes pour toutes les propriétés d'un exercice
+TIME_LIMIT = 10.0  # secondes de calcul pour toutes les propriétés d'un exercice
 
 
 @dataclass(frozen=True)

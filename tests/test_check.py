@@ -83,7 +83,7 @@ def raising(error):
         (raising(MemoryError()), "la mémoire n'y suffit pas"),
         (raising(KeyError("p")), "cette clé n'est pas dans le dictionnaire"),
         (raising(BaseException("bizarre")), "bizarre"),
-        (raising(RuntimeError()), "s'arrête sur une erreur (RuntimeError)"),
+        (raising(RuntimeError()), "s'arrête sur une erreur : RuntimeError."),
         (lambda p, q: torch.ones(2, 3) @ torch.ones(2, 3), "le produit de matrices ne va pas de 2x3 à 2x3"),
         (lambda p, q: torch.ones(3) + torch.ones(4), "ne s'accordent pas : 3 contre 4 dans la dimension 0"),
         (lambda p, q: torch.eye(2) @ torch.eye(2).double(), "de types différents"),

@@ -209,5 +209,5 @@ def test_shapes_and_gradients_are_told():
         expect_shape(None, (2,), "x")
     with pytest.raises(Broken, match="n'a pas de gradient"):
         expect_gradient(torch.ones(()))
-    with pytest.raises(Broken, match="n'est pas un tenseur"):
+    with pytest.raises(Broken, match="et non un tenseur"):
         expect_gradient(1.0)

@@ -19,6 +19,7 @@ from gan_course.exercises import (
     chapter05,
     chapter05_styles,
     chapter06,
+    chapter07,
     progress,
     shared,
 )
@@ -34,6 +35,7 @@ CHAPTERS: dict[str, dict[str, Exercise]] = {
     "04": {**chapter04.EXERCISES, **shared.EXERCISES},
     "05": {**chapter05.EXERCISES, **chapter05_styles.EXERCISES},
     "06": chapter06.EXERCISES,
+    "07": chapter07.EXERCISES,
 }
 EXERCISES: dict[str, Exercise] = {
     name: exercise for chapter in CHAPTERS.values() for name, exercise in chapter.items()

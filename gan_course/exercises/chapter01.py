@@ -66,6 +66,7 @@ def smoothing_touches_reals_only(loss) -> None:
     fake = torch.tensor([1.0], requires_grad=True)
     value = loss(real, fake, real_label=0.9)
     expect_gradient(value)
+    expect_shape(value, (), "La perte")
     slopes = torch.autograd.grad(value, (real, fake), allow_unused=True)
     slopes = [torch.zeros(1) if slope is None else slope for slope in slopes]
     expect_close(slopes[0], [0.0], "Pente par rapport au logit d'un vrai que D note exactement 0,9")
@@ -97,6 +98,7 @@ def rejected_fakes_still_teach(loss) -> None:
     fake = torch.tensor([-10.0, -12.0], requires_grad=True)
     value = loss(fake)
     expect_gradient(value)
+    expect_shape(value, (), "La perte")
     (slope,) = torch.autograd.grad(value, fake)
     expect_close(
         slope, [-0.5, -0.5], "Pente par rapport aux logits de deux faux bien reconnus (-10 et -12)", 1e-3

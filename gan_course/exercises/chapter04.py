@@ -14,6 +14,7 @@ from gan_course.exercises.report import (
     Property,
     expect_close,
     expect_gradient,
+    expect_shape,
     number,
     values_of,
 )
@@ -118,6 +119,7 @@ def the_loss_teaches(loss: Callable) -> None:
     slopes = torch.full((4,), 2.0, requires_grad=True)
     value = loss(real, fake, slopes)
     expect_gradient(value)
+    expect_shape(value, (), "La perte")
     gradients = torch.autograd.grad(value, (real, fake, slopes), allow_unused=True)
     names = ("aux scores des vrais", "aux scores des faux", "aux pentes (toutes égales à 2)")
     for gradient, expected, name in zip(gradients, (-0.25, 0.25, 5.0), names):

@@ -67,7 +67,7 @@ def expect_gradient(value: object, what: str = "La perte obtenue") -> None:
         raise Broken(f"{what}. Rien n'a été rendu. N'oubliez pas return.")
     expect_plain(value, what)
     if not isinstance(value, Tensor):
-        raise Broken(f"{what} n'est pas un tenseur ({kind_of(value)}) : PyTorch ne sait pas le dériver.")
+        raise Broken(f"{what} est {kind_of(value)}, et non un tenseur : PyTorch n'y suit aucun gradient.")
     if not value.requires_grad:
         raise Broken(
             f"{what} n'a pas de gradient. Calculez avec des opérations de PyTorch, sans .item(), .detach(), "
@@ -96,7 +96,7 @@ def show(tensor: Tensor) -> str:
 
 def number(value: float) -> str:
     """Un nombre à quatre chiffres, virgule décimale."""
-    return f"{value:.4g}".replace(".", ",")
+    return f"{value + 0.0:.4g}".replace(".", ",")
 
 
 def values_of(got: Any, what: str, shape: tuple[int, ...] | None = None) -> Tensor:

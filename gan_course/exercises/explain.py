@@ -92,12 +92,15 @@ KINDS = {
 
 def explain(error: BaseException) -> str:
     """Une erreur levée par la réponse : ce qu'elle veut dire, le message d'origine, la ligne en cause."""
-    original = str(error).splitlines()[0][:200] if str(error) else ""
-    original = f"{type(error).__name__} : {original}" if original else type(error).__name__
+    return f"Votre fonction s'arrête sur une erreur : {described(error)}.{place(error)}"
+
+
+def described(error: BaseException) -> str:
+    """Ce que veut dire l'erreur, suivi de son type et de la première ligne de son message."""
+    message = str(error).splitlines()[0][:200] if str(error) else ""
+    original = f"{type(error).__name__} : {message}" if message else type(error).__name__
     sense = meaning(error)
-    text = f"Votre fonction s'arrête sur une erreur : {sense} ({original})." if sense else (
-        f"Votre fonction s'arrête sur une erreur ({original}).")  # fmt: skip
-    return text + place(error)
+    return f"{sense} ({original})" if sense else original
 
 
 def meaning(error: BaseException) -> str:

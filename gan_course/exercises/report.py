@@ -20,7 +20,7 @@ from gan_course.exercises.expect import (
     show,
     values_of,
 )
-from gan_course.exercises.explain import explain, place, wrong_call, wrong_thing
+from gan_course.exercises.explain import described, explain, place, wrong_call, wrong_thing
 from gan_course.exercises.isolation import (
     TimeUp,
     UserInterrupt,
@@ -208,7 +208,7 @@ def _try(prop: Property, exercise: Exercise, thing: Any, report: Report, seconds
         report.outcomes.append(Outcome(prop.statement, False, _once(str(why), report)))
         return True
     except Broken as broken:
-        detail = str(broken)
+        detail = _once(str(broken), report)
         if (
             given
             and given.empty
@@ -239,7 +239,7 @@ def _try(prop: Property, exercise: Exercise, thing: Any, report: Report, seconds
 def _told(error: BaseException, given: Answer | None, report: Report) -> str:
     """L'erreur en français ; une seule fois si elle revient à chaque propriété."""
     if given is None or error is not given.error:
-        return _once(f"Le résultat ne se laisse pas éprouver ({type(error).__name__} : {error}).", report)
+        return _once(f"Ce que vous rendez ne se laisse pas éprouver : {described(error)}.", report)
     if _is_unwritten(error):
         return _once(f"Ce cas n'est pas encore écrit (NotImplementedError).{place(error)}", report)
     return _once(explain(error), report)

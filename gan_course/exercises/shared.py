@@ -56,7 +56,7 @@ def penalty_looks_between(gradient_penalty) -> None:
     values = [values_of(gradient_penalty(critic, real.clone(), -real), what, ()) for _ in range(3)]
     gap = float(max(values) - min(values))
     if gap > 0.1:
-        raise Broken(f"{what}. Trois appels diffèrent de {number(gap)} : toutes les images partagent leur ε.")
+        raise Broken(f"{what}. Trois appels diffèrent de {number(gap)} : il faut un ε entre 0 et 1 pour chaque image.")
     expect_close(sum(values) / 3, 1 / 3, f"{what} ; moyenne sur ε uniforme", 0.03)
 
 

@@ -14,7 +14,7 @@ SIGNS = {
     "discriminateur gagne": "D(x) serait collée à 1 et D(G(z)) à 0, la perte de D à 0, et G n'avancerait plus",
     "générateur gagne": "D(G(z)) passerait durablement au-dessus de D(x) : D se ferait duper",
     "effondrement": "les pertes resteraient bornées et D hésiterait, mais G n'atteindrait jamais que peu de modes",
-    "divergence": "les pertes s'échapperaient, de plus en plus grandes en valeur absolue, sans revenir",
+    "divergence": "les pertes prendraient des valeurs sans commune mesure avec celles des premiers pas",
 }
 VERDICTS = {"A": "discriminateur gagne", "B": "divergence", "C": "apprend", "D": "effondrement"}
 

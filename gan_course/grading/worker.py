@@ -94,9 +94,13 @@ def in_a_child(
         child = context.Process(target=run_trial, args=(trial, token, send), daemon=True)
         child.start()
         send.close()
-        # La vérification a sa propre limite, qui s'explique mieux ; celle-ci arrête ce qui ne l'entend pas.
-        child.join(seconds + (3 if method == "fork" else 60))
-        if late := child.is_alive():
+        # La vérification a sa propre limite, qui s'explique mieux ; celle-ci arrête ce qui ne l'entend pas. On attend
+        # un message, puis la fin du processus : join(durée) se fierait à un tube que l'essai a fermé.
+        receive.poll(seconds + (3 if method == "fork" else 60))
+        end = time.monotonic() + 1
+        while child.exitcode is None and time.monotonic() < end:
+            time.sleep(0.005)
+        if late := child.exitcode is None:
             child.kill()
             child.join()
         result = hear(receive, token)

@@ -128,6 +128,7 @@ def make_generator(name: str, steps: int | None, seed: int, root: str | None, fo
     card = {
         "chapter": entry.chapter,
         "data": f"{what}, {len(images)} images",
+        "class_names": images.class_names if g.num_classes else None,
         "command": f"python -m gan_course train {name} --steps {steps} --seed {seed}",
         "recipe": asdict(entry.recipe()),
         "steps": progress.step,

@@ -149,6 +149,7 @@ def test_other_values_are_explained(answer, word):
 def test_an_empty_form_is_not_a_mistake(answer):
     report = examine(CURVES, answer)
     assert report.unwritten and not failures(report)
+    assert "la réponse n'est pas encore donnée" in str(report)
 
 
 def test_the_curves_are_what_the_program_makes():
@@ -159,6 +160,31 @@ def test_the_curves_are_what_the_program_makes():
         assert len(part["modes"]) == len(part["modes_steps"]) == 40
         assert all(np.isfinite(part[name]).all() for name in curves.MEASURES)
     assert len(curves.plot_curves().axes) == 12
+
+
+@pytest.mark.parametrize(
+    "name, arguments",
+    [
+        ("denormalise", "images"),
+        ("gan_losses", "real_logits, fake_logits, real_label=1.0"),
+        ("discriminator_step", "generator, discriminator, optimizer, real, z"),
+        ("conditional_inputs", "z, x, y, num_classes"),
+        ("projection_logits", "features, y, embedding, linear"),
+        ("lazy_penalty", "step, every, weight, penalty"),
+        ("adain", "maps, scale, shift"),
+    ],
+)
+def test_the_last_hint_is_almost_the_answer(name, arguments):
+    """Le dernier indice, pris à la lettre, doit être juste : un étudiant perdu s'y fie."""
+    hint = chapter06.EXERCISES[name].hints[-1].rstrip(".").replace(", puis ", " ; ")
+    hint = hint.replace("optimizer.zero_grad(), loss.backward(), optimizer.step() et ", "")
+    body = [line.strip() for line in hint.split(" ; ")]
+    if name == "discriminator_step":
+        body[1:1] = ["optimizer.zero_grad()", "loss.backward()", "optimizer.step()"]
+    space = {"torch": torch, "F": torch.nn.functional}
+    exec("\n    ".join([f"def answer({arguments}):", *body]), space)
+    report = examine(chapter06.EXERCISES[name], space["answer"])
+    assert report.passed, str(report)
 
 
 def test_the_chapter_has_its_sixteen_exercises_in_rising_order():

@@ -90,7 +90,7 @@ def nothing_beyond_the_threshold(answer: Callable) -> None:
 
 
 def nothing_piles_up_at_the_edge(answer: Callable) -> None:
-    z = drawn(answer, 2_000, 20, 1.0)
+    z = drawn(answer, 500, 20, 1.0)
     share = (z.abs() > 0.999).float().mean().item()
     if share > 0.01:
         raise Broken(
@@ -100,18 +100,18 @@ def nothing_piles_up_at_the_edge(answer: Callable) -> None:
 
 def inside_the_law_is_normal(answer: Callable) -> None:
     for threshold in (0.5, 1.0, 2.0, 6.0):
-        z = drawn(answer, 4_000, 20, threshold)
+        z = drawn(answer, 1_500, 20, threshold)
         density = math.exp(-(threshold**2) / 2) / math.sqrt(2 * math.pi)
         expected = math.sqrt(1 - 2 * threshold * density / math.erf(threshold / math.sqrt(2)))
-        what = f"threshold = {threshold:g}, sur 80 000 coordonnées"
+        what = f"threshold = {threshold:g}, sur 30 000 coordonnées"
         expect_close(z.mean(), 0.0, f"{what} : moyenne", 0.03)
         expect_close(z.std(), expected, f"{what} : écart-type", 0.015)
 
 
 def coordinates_are_independent(answer: Callable) -> None:
-    z = drawn(answer, 4_000, 6, 1.0)
+    z = drawn(answer, 3_000, 6, 1.0)
     if (z == z[0]).all():
-        raise Broken("Les 4 000 z sont tous égaux : ils n'ont pas été tirés séparément.")
+        raise Broken("Les 3 000 z sont tous égaux : ils n'ont pas été tirés séparément.")
     correlation = torch.corrcoef(z.T) - torch.eye(6)
     squares = torch.corrcoef(z.square().T) - torch.eye(6)
     expect_close(correlation.abs().max(), 0.0, "Plus forte corrélation entre deux coordonnées", 0.09)

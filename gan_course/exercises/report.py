@@ -229,6 +229,8 @@ def _try(prop: Property, exercise: Exercise, thing: Any, report: Report, seconds
         if _is_unwritten(error) and not report.outcomes:
             report.unwritten = True
             report.notice = "À vous : la fonction n'est pas encore écrite (NotImplementedError)."
+            if given is None:
+                report.notice = "À vous : la réponse n'est pas encore donnée."
             return False
         report.outcomes.append(Outcome(prop.statement, False, _told(error, given, report)))
         return True

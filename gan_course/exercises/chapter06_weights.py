@@ -172,7 +172,7 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "rien d'autre ne change : ni les autres couches, ni les statistiques de BatchNorm2d",
                 the_rest_is_untouched,
-                "un vecteur de classe ou une couche pleine remis à 0,02 n'apprend presque plus.",
+                "un vecteur de classe ou une couche dense remis à 0,02 n'apprend presque plus.",
             ),
             Property(
                 "les paramètres restent entraînables",

@@ -12,7 +12,7 @@ def resolutions(size: int, width: int) -> dict[int, int]:
 
 
 class EqualizedLinear(nn.Module):
-    """Couche pleine à gain égalisé (Karras et al., 2018, § 4.1) : poids N(0, 1), divisés par √entrées à l'usage.
+    """Couche dense à gain égalisé (Karras et al., 2018, § 4.1) : poids N(0, 1), divisés par √entrées à l'usage.
 
     Adam donne alors à tous les poids le même pas relatif. `speed` < 1 ralentit la couche (0,01 dans Mapping).
     """
@@ -41,7 +41,7 @@ class EqualizedConv2d(nn.Module):
 
 
 class Mapping(nn.Module):
-    """Réseau de style : z (B, latent_dim), ramené sur la sphère, → w (B, latent_dim), en quatre couches pleines."""
+    """Réseau de style : z (B, latent_dim), ramené sur la sphère, → w (B, latent_dim), en quatre couches denses."""
 
     def __init__(self, latent_dim: int, num_classes: int, depth: int = 4) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Le GAN dense du premier chapitre : des couches pleines, aucune notion de voisinage entre pixels.
+"""Le GAN dense du premier chapitre : des couches denses, aucune notion de voisinage entre pixels.
 
 G : 100 → 512 → 256 → 128 → pixels, LeakyReLU 0,2 et BatchNorm ; D : pixels → 256 → 128 → 64 → 1, LeakyReLU 0,2 et
 Dropout 0,5. C'est le modèle de Goodfellow et al. (2014, § 5), dans la variante la plus répandue en cours.

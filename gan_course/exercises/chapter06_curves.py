@@ -16,6 +16,10 @@ SIGNS = {
     "effondrement": "les pertes resteraient bornées et D hésiterait, mais G n'atteindrait jamais que peu de modes",
     "divergence": "les pertes prendraient des valeurs sans commune mesure avec celles des premiers pas",
 }
+CONSEQUENCE = (
+    "le remède suit le verdict : on freinerait un réseau qui n'y est pour rien, ou l'on garderait un "
+    "entraînement perdu."
+)
 VERDICTS = {"A": "discriminateur gagne", "B": "divergence", "C": "apprend", "D": "effondrement"}
 
 
@@ -47,8 +51,8 @@ def what_is_seen(letter: str) -> str:
         real, fake = (0.5 + 0.5 * math.tanh(half[name].mean() / 2) for name in ("d_real", "d_fake"))
         seen = f"la perte de D vaut {french(loss.mean())} en moyenne, D(x) {french(real)} et D(G(z)) {french(fake)}"
     low, high = int(half["modes"].min()), int(half["modes"].max())
-    reached = f"{low} modes" if low == high else f"de {low} à {high} modes"
-    return f"sur la seconde moitié, {seen} ; G atteint {reached} sur 8"
+    reached = f"{low}" if low == high else f"de {low} à {high}"
+    return f"sur la seconde moitié, {seen} ; modes atteints par G : {reached}, sur 8"
 
 
 def reads(letter: str) -> Property:
@@ -59,14 +63,8 @@ def reads(letter: str) -> Property:
         if given != VERDICTS[letter]:
             raise Broken(f"Avec « {given} », {SIGNS[given]}. Or, {what_is_seen(letter)}.")
 
-    consequences = {
-        "A": "vous chercheriez la panne du mauvais côté : ce n'est pas le même réseau qu'il faut freiner.",
-        "B": "vous attendriez des heures un entraînement qu'il faut arrêter tout de suite.",
-        "C": "vous changeriez une recette qui marche.",
-        "D": "les pertes d'un GAN ne disent rien de la diversité : vous garderiez un générateur qui se répète.",
-    }
     return Property(
-        f"entraînement {letter} : le verdict s'accorde avec ses trois figures", holds, consequences[letter]
+        f"entraînement {letter} : le verdict s'accorde avec ses trois figures", holds, CONSEQUENCE
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gan_course.exercises.report import Broken, Exercise, Property, expect_close, expect_shape
+from gan_course.exercises.report import Broken, Exercise, Property, expect_close, expect_shape, kind_of
 
 # --- slerp_batch(a, b, t) ------------------------------------------------------------------------------------
 
@@ -72,7 +72,7 @@ def impossible_rows_are_refused(answer: Callable) -> None:
             got = answer(first.clone(), second.clone(), 0.5)
         except ValueError:
             continue
-        found = "un tenseur" if isinstance(got, Tensor) else type(got).__name__
+        found = kind_of(got)
         if isinstance(got, Tensor) and not got.isfinite().all():
             found = "un tenseur où il y a nan ou inf"
         raise Broken(f"a et b {what} : il fallait lever ValueError, et la fonction a rendu {found}.")

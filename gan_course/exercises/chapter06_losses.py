@@ -216,7 +216,7 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "aucun gradient ne remonte dans G : les faux sont fabriqués sans graphe, ou détachés",
                 nothing_flows_through_the_generator,
-                "on paie à chaque pas une rétropropagation dans G dont rien ne sert.",
+                "on paie à chaque pas une rétropropagation dans G qui ne sert à rien.",
             ),
             Property(
                 "D fait exactement un pas de descente sur sa perte",

@@ -86,12 +86,12 @@ def _look_at_open(arguments: tuple, allowed: list[str], inside: list[str], refus
 
 
 def _asked_by_a_student() -> bool:
-    """Vrai si c'est une copie qui demande, elle-même ou à travers inspect et traceback."""
+    """Vrai si c'est une copie qui demande, elle-même ou à travers inspect et traceback ; PyTorch en a le droit."""
     frame = sys._getframe(3)  # cette fonction, judge et watch sont au-dessus de qui demande
-    asker = frame.f_code.co_filename
-    if threading.current_thread() is not threading.main_thread() or asker.startswith(STUDENT):
-        return True
-    return os.path.basename(asker) in ("inspect.py", "traceback.py") and _inside_a_copy()
+    while frame.f_back and os.path.basename(frame.f_code.co_filename) in ("inspect.py", "traceback.py"):
+        frame = frame.f_back
+    main = threading.current_thread() is threading.main_thread()
+    return frame.f_code.co_filename.startswith(STUDENT) or not main
 
 
 def _inside_a_copy() -> bool:

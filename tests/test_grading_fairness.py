@@ -1,0 +1,48 @@
+"""Ce que la notation ne doit pas coûter : chaque réponse juste des essais, passée par une copie, garde ses points."""
+
+import importlib
+import json
+import types
+from pathlib import Path
+
+import class_of_copies as klass
+import pytest
+from test_grading import read_notes
+
+from gan_course.grading import run, worker
+
+HERE = Path(__file__).resolve().parent
+# torch.func charge beaucoup de modules au premier appel : une machine occupée y met son temps.
+LIMITS = worker.Limits(seconds=60, memory=2048)
+CHAPTERS = sorted(path.name[:2] for path in klass.MASTER.parent.glob("[0-9][0-9]_*.ipynb"))
+
+
+def right_answers(chapter: str) -> list[tuple[Path, str, str]]:
+    """(fichier d'essais, exercice, fonction) : les réponses justes qui ne demandent rien au paquet."""
+    found = []
+    for path in sorted(HERE.glob(f"test_exercises_{chapter}*.py")):
+        module = importlib.import_module(path.stem)
+        for exercise, answers in getattr(module, "RIGHT", {}).items():
+            names = [a.__name__ for a in answers if isinstance(a, types.FunctionType)]
+            mine = [name for name in names if getattr(getattr(module, name, None), "__module__", "") == path.stem]
+            found += [(path, exercise, name) for name in mine if "package" not in name]
+    return found
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_right_answers_keep_their_points(chapter, tmp_path):
+    """Une copie par réponse : tout le fichier d'essais dans une cellule, puis l'appel à check qui la nomme."""
+    answers = right_answers(chapter)
+    if not answers:
+        pytest.skip("ce chapitre n'a pas de réponse écrite en fonction")
+    (tmp_path / "copies").mkdir()
+    for path, exercise, name in answers:
+        cells = [path.read_text(encoding="utf-8"), f'check("{exercise}", {name})']
+        book = {"cells": [klass.code(source) for source in cells], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+        (tmp_path / "copies" / f"{exercise} {name}.ipynb").write_text(json.dumps(book), encoding="utf-8")
+    assert run.grade(tmp_path / "copies", tmp_path / "notes.csv", chapter, LIMITS) == 0
+    notes = read_notes(tmp_path / "notes.csv")
+    lost = {
+        copy: row["remarques"] for copy, row in notes.items() if not int(row.get(copy.partition(" ")[0]) or 0) > 0
+    }
+    assert not lost and len(notes) == len(answers)

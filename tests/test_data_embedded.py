@@ -126,7 +126,12 @@ def test_fractal_speed():
 
 
 def test_published_parameters(shared_data):
+    """Les 1 984 jeux publiés se dessinent tous, et toujours pareil, quel que soit le bloc où ils tombent."""
     with np.load(shared_data / "fractal_dream_parametres_1984.npz") as stored:
-        parameters = stored["parametres"][:64]
-    images = draw_fractals(parameters, 64)
+        parameters = stored["parametres"]
+    assert parameters.shape == (1_984, 6)
+    images = draw_fractals(parameters, 32, 8_000)
     assert (images < 255).any(1).mean((1, 2)).min() > 0.1
+    assert np.array_equal(draw_fractals(parameters[::-1], 32, 8_000)[::-1], images)
+    assert np.array_equal(draw_fractals(parameters[1_000:1_003], 32, 8_000), images[1_000:1_003])
+

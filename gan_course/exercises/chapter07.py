@@ -56,9 +56,7 @@ def path_turns_at_constant_speed(answer: Callable) -> None:
 
 def path_between_equal_points(answer: Callable) -> None:
     a = torch.randn(40, 5)
-    b = torch.cat(
-        [a[:39], 2 * a[39:]]
-    )  # même direction partout ; la dernière ligne est deux fois plus longue
+    b = torch.cat([a[:39], 2 * a[39:]])  # même direction partout, la dernière ligne deux fois plus longue
     got = answer(a.clone(), b.clone(), torch.tensor([0.5]))
     expect_shape(got, (1, 40, 5), "a et b de forme (40, 5), t de forme (1,)")
     expect_close(got[0], (a + b) / 2, "b = a (et b = 2 a à la dernière ligne), t = 0,5", 1e-3)
@@ -161,9 +159,8 @@ def step_descends_the_error(answer: Callable) -> None:
     generator, z, image = LinearGenerator(), torch.randn(1, 4), torch.randn(1, 1, 2, 3)
     got = answer(generator, z.clone(), image.clone(), 0.1, 0.0)
     expect_shape(got, (1, 4), "z de forme (1, 4)")
-    expect_close(
-        got, generator.step(z, image, 0.1, 0.0), "Un pas sur un générateur linéaire, sans a priori", 1e-4
-    )
+    expected = generator.step(z, image, 0.1, 0.0)
+    expect_close(got, expected, "Un pas sur un générateur linéaire, sans a priori", 1e-4)
 
 
 def step_keeps_the_shell(answer: Callable) -> None:

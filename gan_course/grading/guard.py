@@ -34,8 +34,8 @@ def arm(readable: Iterable[str], writable: str) -> list[str]:
     """Pose le guet sur ce processus, pour toujours ; rend la liste, qui s'allonge, de ce qu'il a refusé."""
     refusals: list[str] = []
     busy = threading.local()  # le guet lui-même déclenche des événements
-    inside = [_real(writable)]
-    allowed = [*map(_real, readable), *inside]
+    inside = [writable]
+    allowed = [*readable, writable]
 
     def refuse(what: str) -> None:
         # Le compte rendu d'une erreur cherche lui aussi des sources : ce n'est pas la réponse qui les lit.
@@ -57,10 +57,10 @@ def arm(readable: Iterable[str], writable: str) -> list[str]:
             _look_at_open(arguments, allowed, inside, refuse)
         elif event in _WRITES:
             for path in arguments[: _WRITES[event]]:
-                if not _under(path, inside):
+                if not under(path, inside):
                     refuse(f"modifier {_short(path)}, hors de son dossier")
         elif event in _READS:
-            if not _under("." if arguments[0] is None else arguments[0], allowed):
+            if not under("." if arguments[0] is None else arguments[0], allowed):
                 refuse(f"lire le dossier {_short(arguments[0] or '.')}")
         elif event.startswith(_ALWAYS):
             refuse(_NAMES.get(event.partition(".")[0], f"appeler {event}"))
@@ -79,9 +79,9 @@ def _look_at_open(arguments: tuple, allowed: list[str], inside: list[str], refus
     if isinstance(path, int):
         return
     writing = (isinstance(mode, str) and set(mode) & set("wax+")) or (isinstance(flags, int) and flags & _WRITING)
-    if writing and not _under(path, [*inside, os.devnull]):
+    if writing and not under(path, [*inside, real(os.devnull)]):
         refuse(f"écrire {_short(path)}, hors de son dossier")
-    if not writing and not _under(path, allowed):
+    if not writing and not under(path, allowed):
         refuse(f"lire {_short(path)}")
 
 
@@ -102,15 +102,17 @@ def _inside_a_copy() -> bool:
     return frame is not None or threading.current_thread() is not threading.main_thread()
 
 
-def _real(path: object) -> str:
+def real(path: object) -> str:
+    """Le chemin que ce chemin désigne vraiment, liens suivis."""
     return os.path.normcase(os.path.realpath(os.fsdecode(path)))
 
 
-def _under(path: object, folders: Iterable[str]) -> bool:
+def under(path: object, folders: Iterable[str]) -> bool:
+    """Vrai si ce chemin est l'un de ces dossiers, donnés par real, ou dans l'un d'eux."""
     if isinstance(path, int):
         return False
-    real = _real(path)
-    return any(real == folder or real.startswith(folder.rstrip(os.sep) + os.sep) for folder in folders)
+    place = real(path)
+    return any(place == folder or place.startswith(folder.rstrip(os.sep) + os.sep) for folder in folders)
 
 
 def _short(path: object) -> str:

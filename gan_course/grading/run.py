@@ -14,6 +14,7 @@ from typing import Any
 import gan_course
 from gan_course import course, masters
 from gan_course.grading import feedback, subject, worker
+from gan_course.grading.trial import LATE_MODULES
 
 FEEDBACK = "retours"
 IGNORED = ("__MACOSX", "Thumbs.db", "desktop.ini")
@@ -106,7 +107,7 @@ def _grade_all(group: Class, todo: list[str], processes: int) -> None:
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(method)
     if method == "forkserver":  # PyTorch n'est chargé qu'une fois, dans un processus qui n'exécute aucune copie
-        context.set_forkserver_preload(["gan_course.grading.worker"])
+        context.set_forkserver_preload(["gan_course.grading.worker", *LATE_MODULES])
     waiting, running = list(reversed(todo)), []
     try:
         while waiting or running:

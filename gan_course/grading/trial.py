@@ -1,6 +1,7 @@
 """L'essai d'une réponse, dans son processus : se fermer, définir, éprouver, dire le résultat."""
 
 import ast
+import importlib
 import json
 import linecache
 import os
@@ -20,6 +21,9 @@ from gan_course.grading.subject import Question
 
 MAX_BYTES = 60_000  # le compte rendu doit tenir dans le tube : on ne le lit qu'une fois le processus fini
 MAX_TEXT = 600
+# Ce que PyTorch charge au premier appel de torch.func ou torch.compile, et qui remplace alors quelques-unes de ses
+# fonctions : chargé d'avance, cela ne passe pas pour une malveillance, et ne coûte rien aux réponses.
+LATE_MODULES = ("torch._dynamo",)
 MODIFIED = "Le paquet ou PyTorch a été modifié par la réponse : aucun point."
 
 
@@ -40,13 +44,18 @@ def run_trial(trial: Trial, token: str, reply: Connection) -> None:
     _settle(trial.folder)
     if hasattr(os, "fork"):
         _close_inherited(reply.fileno())
+    else:
+        for name in LATE_MODULES:
+            importlib.import_module(name)
     exercise = exercises.find(trial.question.exercise)
     watch = tampering.Watch()
     guard.hide_course(name.rpartition(".")[0] for name in trial.question.allowed)
-    readable = [*jail.readable_folders(), trial.folder]
+    folder = guard.real(trial.folder)
+    readable = [*map(guard.real, jail.readable_folders()), folder]
+    sys.path[:] = [path for path in sys.path if guard.under(path, readable)]
     jail.limit_resources(trial.memory * 2**20, trial.seconds)
-    jail.close_files(readable, trial.folder)
-    refusals = guard.arm(readable, trial.folder)
+    jail.close_files(readable, folder)
+    refusals = guard.arm(readable, folder)
 
     space: dict[str, Any] = {"__name__": "copie"}
     problems = _define(trial.code, space)

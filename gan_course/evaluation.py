@@ -4,12 +4,14 @@ Un « FID » sans ces quatre-là ne veut rien dire : WGAN-GP sur CIFAR-10 « vau
 évaluations ne se comparent donc que si leur protocole est le même ; sinon `check_comparable` refuse.
 """
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from gan_course.data.images import ImageSet, check_positive
 from gan_course.features import Features, as_uint8, load_features
@@ -225,6 +227,40 @@ def _drawn_labels(generator: nn.Module, reference: Reference, n: int, draw: torc
             "(select() renumérote les classes)."
         )
     return reference.labels.cpu()[torch.randint(len(reference.labels), (n,), generator=draw)]
+
+
+@torch.no_grad()
+def standing_statistics(generator: nn.Module, batches: int = 32, batch_size: int = 64, seed: int = 0) -> nn.Module:
+    """Une copie du générateur, en mode évaluation, dont les statistiques de BatchNorm sont refaites pour ses poids.
+
+    Celles que laisse l'entraînement sont une moyenne des derniers pas de G. Les poids moyennés sont un autre réseau :
+    rien ne dit que ses cartes aient ces moyennes-là. On les mesure donc, sur `batches` lots de `batch_size` tirages de
+    N(0, I), classes tirées au hasard s'il y en a. Un générateur sans BatchNorm est copié tel quel.
+
+    Lève ValueError si batches < 1 ou batch_size < 2. Source : Brock et al., 2019 (arXiv 1809.11096), annexe A.
+    """
+    if batches < 1 or batch_size < 2:
+        raise ValueError(f"batches={batches}, batch_size={batch_size} reçus ; il faut 1 et 2 au moins.")
+    generator = copy.deepcopy(generator).eval()
+    layers = [layer for layer in generator.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
+    if not layers:
+        return generator
+    before = [(copy.deepcopy(layer.state_dict()), layer.momentum) for layer in layers]
+    draw, device = torch.Generator().manual_seed(seed), next(generator.parameters()).device
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # None : la moyenne simple de tous les lots
+        layer.train()
+    for _ in range(batches):
+        z = torch.randn(batch_size, generator.latent_dim, generator=draw).to(device)
+        classes = getattr(generator, "num_classes", 0)
+        y = torch.randint(classes, (batch_size,), generator=draw).to(device) if classes else None
+        generator(z) if y is None else generator(z, y)
+    for layer, (state, momentum) in zip(layers, before):
+        if layer.num_batches_tracked == 0:  # une couche que G(z) ne traverse pas, celle d'un encodeur
+            layer.load_state_dict(state)
+        layer.momentum = momentum
+    return generator.eval()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from gan_course import course, publish
+from gan_course import course, masters, pages, publish
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "notebooks"
@@ -130,10 +130,22 @@ def test_runs_in_eclair(path, executed):
                 assert "Traceback" not in output.text and "Error" not in output.text, output.text
 
 
+def test_the_solved_exercises_run_whole_and_all_hold(tmp_path):
+    """Le corrigé du chapitre 06, exécuté de bout en bout : chaque appel à check y réussit."""
+    master = FOLDER / masters.FOLDER / "06_exercices.ipynb"
+    book = masters.to_solved(pages.read_notebook(master), master.name)
+    solved = tmp_path / master.name
+    solved.write_text(json.dumps(book), encoding="utf-8")
+    course.execute(solved, tmp_path / "résultat.ipynb", {"MODE": "eclair"})
+    outputs = [output for cell in read(tmp_path / "résultat.ipynb").cells for output in cell.get("outputs", [])]
+    assert not [output for output in outputs if output.output_type == "error"]
+    text = "".join(output.text for output in outputs if output.output_type == "stream")
+    answers = masters.read_answers(pages.read_notebook(master), master.name)
+    assert {name for name in answers if f"Exercice « {name} » : réussi" in text} == set(answers)
+
+
 @each_notebook
 def test_pages_can_be_made(path, executed):
-    from gan_course import pages
-
     page = pages.write_chapter(executed(path), path.parent, "Essai")
     assert "<h1" in (executed(path).parent / page).read_text(encoding="utf-8")
 

@@ -58,6 +58,37 @@ def test_a_missing_named_argument_is_explained():
     assert "n'a pas d'argument nommé real_label" in str(report)
 
 
+def wrongly_filled(p, q):
+    z = torch.zeros(5)
+    z[torch.ones(5) > 0] = torch.randn(7, 3)
+    return z
+
+
+def test_a_mask_of_another_size_is_explained():
+    assert "les places choisies par le masque" in str(examine(OPTIMAL, wrongly_filled))
+
+
+def slerp(a, b, t):
+    return a
+
+
+def test_a_missing_answer_is_told():
+    with pytest.raises(ValueError, match=r'Il manque la réponse : check\("nom_de_l_exercice", ratio\)'):
+        check(ratio)
+    with pytest.raises(ValueError, match=r'Il manque la réponse : check\("slerp", slerp\)'):
+        check(slerp)
+    with pytest.raises(ValueError, match=r'Il manque la réponse : check\("slerp", …\)'):
+        check("slerp")
+
+
+def test_a_name_near_none_gets_the_names_by_chapter():
+    with pytest.raises(ValueError) as refusal:
+        hint("toto")
+    message = str(refusal.value)
+    assert message.startswith("Aucun exercice ne s'appelle 'toto'.") and "Noms proches" not in message
+    assert len(message.splitlines()) == 1 + len(CHAPTERS) and "chapitre 06 : denormalise, " in message
+
+
 def test_names_are_looked_up_kindly():
     with pytest.raises(ValueError, match="slerp"):
         check("slerpp", ratio)
@@ -95,6 +126,11 @@ def raising(error):
         (lambda p, q: F.softmax(p), "le nom F n'existe pas"),  # noqa: F821
         (lambda p, q: p / None, "vaut None"),
         (lambda p, q: p.ratio(q), "ratio n'existe pas sur cet objet"),
+        (lambda p, q: (1.0).size(), "ici un float, là où il faut un tenseur"),
+        (lambda p, q: [p].ratio, "ici un list ("),
+        (lambda p, q: torch.nn.ReLU().bias, "cette couche (ReLU) n'a pas de bias"),
+        (lambda p, q: setattr(torch.nn.Linear(2, 2), "weight", p), "un poids ne se remplace pas par un tenseur"),
+        (lambda p, q: torch.pie, "pie n'existe pas dans ce module"),
         (lambda p, q: torch.empty(3, device="meta"), "il faut"),
         (lambda p, q: torch.randn(3, dtype=torch.int64), "n'existe pas pour le type Long"),
         (lambda p, q: 1 / 0, "une division par zéro"),
@@ -185,7 +221,9 @@ def test_every_exercise_has_a_chapter_and_points():
     assert all(one.name == name and one.points in (1, 2, 3) for name, one in EXERCISES.items())
 
 
-@pytest.mark.parametrize("path", sorted(Path(__file__).parents[1].glob("notebooks/0*.ipynb")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted(Path(__file__).parents[1].glob("notebooks/0*.ipynb")), ids=lambda p: p.stem
+)
 def test_the_stars_of_a_chapter_are_its_points(path):
     """L'énoncé annonce une difficulté, ★ à ★★★ : ce sont les points de l'exercice que la cellule suivante vérifie."""
     stars = 0

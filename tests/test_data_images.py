@@ -117,6 +117,7 @@ def test_description():
     images = make_set()
     assert len(images) == 10 and images.image_shape == (1, 4, 4) and images.num_classes == 3
     assert "10 images" in repr(images) and "3 classes" in repr(images)
+    assert "1 image 4 × 4 en gris, 1 classe, sur" in repr(make_set(count=1, classes=1))
     assert ImageSet(GOOD).num_classes == 0 and "sans étiquettes" in repr(ImageSet(GOOD))
     assert ImageSet(GOOD, torch.tensor([0, 4, 1, 1])).num_classes == 5
 

@@ -1,5 +1,9 @@
 """Chapitre 06, la pénalité de gradient (reprise du chapitre 04) et la lecture des quatre courbes."""
 
+import json
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +12,8 @@ from exercise_suite import exercise_tests, failures
 from gan_course import penalties
 from gan_course.exercises import chapter06, chapter06_curves, curves, shared
 from gan_course.exercises.report import examine
+
+ROOT = Path(__file__).resolve().parent.parent
 
 # --- gradient_penalty ----------------------------------------------------------------------------------------
 
@@ -133,8 +139,6 @@ def test_each_mistake_is_explained_by_what_is_seen(letter, verdict):
     "answer, word",
     [
         ({"A": "apprend"}, "A, B, C et D"),
-        ({**ANSWER, "A": "D gagne"}, "n'est pas un verdict"),
-        ({**ANSWER, "B": None}, "n'est pas un verdict"),
         (list(ANSWER.values()), "dictionnaire"),
         ("apprend", "dictionnaire"),
         ({}, "A, B, C et D"),
@@ -143,6 +147,27 @@ def test_each_mistake_is_explained_by_what_is_seen(letter, verdict):
 def test_other_values_are_explained(answer, word):
     report = examine(CURVES, answer)
     assert not report.passed and word in str(report) and len(failures(report)) == 4
+
+
+@pytest.mark.parametrize(
+    "letter, verdict, words",
+    [
+        ("A", "D gagne", "A : « D gagne » n'est pas un verdict"),
+        ("C", 3, "C : « 3 » n'est pas un verdict"),
+        ("B", None, "B : verdict pas encore donné."),
+        ("B", ..., "B : verdict pas encore donné."),
+    ],
+)
+def test_an_unreadable_verdict_spares_the_other_letters(letter, verdict, words):
+    report = examine(CURVES, {**ANSWER, letter: verdict})
+    (failure,) = failures(report)
+    assert f"entraînement {letter}" in failure and words in str(report)
+    assert "Conséquence" not in str(report)
+
+
+def test_the_same_consequence_is_told_once():
+    report = examine(CURVES, dict.fromkeys("ABCD", "générateur gagne"))
+    assert len(failures(report)) == 4 and str(report).count("Conséquence") == 1
 
 
 @pytest.mark.parametrize("answer", [None, dict.fromkeys("ABCD", ...), dict.fromkeys("ABCD")])
@@ -185,6 +210,14 @@ def test_the_last_hint_is_almost_the_answer(name, arguments):
     exec("\n    ".join([f"def answer({arguments}):", *body]), space)
     report = examine(chapter06.EXERCISES[name], space["answer"])
     assert report.passed, str(report)
+
+
+def test_the_first_hint_is_the_same_in_the_notebook():
+    """Ce que l'énoncé replie ne doit ni contredire l'indice de check, ni en dire plus."""
+    cells = json.loads((ROOT / "notebooks" / "sources" / "06_exercices.ipynb").read_text("utf-8"))["cells"]
+    text = "\n".join("".join(cell["source"]) for cell in cells).replace("\u00a0", " ").replace("`", "")
+    folded = re.findall(r"<summary>Premier indice</summary>\n\n(.*?)\n\n</details>", text, flags=re.DOTALL)
+    assert folded == [exercise.hints[0] for exercise in chapter06.EXERCISES.values()]
 
 
 def test_the_chapter_has_its_sixteen_exercises_in_rising_order():

@@ -2,12 +2,14 @@
 
 import copy
 
+import pytest
 import torch
 import torch.nn.functional as F
 from exercise_suite import exercise_tests
 from torch import nn
 
 from gan_course.exercises import chapter06_losses, chapter06_pixels, chapter06_weights
+from gan_course.exercises.report import examine
 
 CHAPTER = {**chapter06_pixels.EXERCISES, **chapter06_losses.EXERCISES, **chapter06_weights.EXERCISES}
 
@@ -368,6 +370,11 @@ def step_leaving_eval_mode(generator, discriminator, optimizer, real, z):
     return step_detached(generator, discriminator, optimizer, real, z)
 
 
+def step_freezing(generator, discriminator, optimizer, real, z):
+    generator.requires_grad_(False)
+    return step_detached(generator, discriminator, optimizer, real, z)
+
+
 def step_silent(generator, discriminator, optimizer, real, z):
     step_detached(generator, discriminator, optimizer, real, z)
 
@@ -441,6 +448,14 @@ def ema_with_real_counters(average, model, halflife, batch_size):
     average[1].num_batches_tracked = average[1].num_batches_tracked.float()
 
 
+@torch.no_grad()
+def ema_sharing_buffers(average, model, halflife, batch_size):
+    """Les tampons sont ceux du modèle, et non leur copie."""
+    ema_by_lerp(average, model, halflife, batch_size)
+    for a, b in zip(average.buffers(), model.buffers()):
+        a.data = b.data
+
+
 def ema_with_graph(average, model, halflife, batch_size):
     decay = 0.5 ** (batch_size / halflife)
     for a, p in zip(average.parameters(), model.parameters()):
@@ -509,6 +524,7 @@ WRONG = {
         (step_reversed, "un pas de descente"),
         (step_without_fakes, "un pas de descente"),
         (step_leaving_eval_mode, "G reste tel quel"),
+        (step_freezing, "G reste tel quel"),
         (step_silent, "est rendue"),
     ),
     "update_ema": (
@@ -519,9 +535,46 @@ WRONG = {
         (ema_time_constant, "la moitié du chemin"),
         (ema_averaging_buffers, "tampons réels"),
         (ema_with_real_counters, "tampons entiers"),
+        (ema_sharing_buffers, "sans partager sa mémoire"),
         (ema_with_graph, "sans graphe"),
         (ema_of_copies, "la moitié du chemin"),
     ),
 }
 
 globals().update(exercise_tests(CHAPTER, RIGHT, WRONG))
+
+
+def init_replacing(layer):
+    if isinstance(layer, nn.Conv2d):
+        layer.weight = 0.02 * torch.randn_like(layer.weight)
+
+
+def init_of_any_layer(layer):
+    nn.init.zeros_(layer.bias)
+
+
+def losses_with_a_number_for_target(real_logits, fake_logits, real_label=1.0):
+    return F.binary_cross_entropy_with_logits(real_logits, real_label), F.softplus(-fake_logits).mean()
+
+
+@pytest.mark.parametrize(
+    "name, answer, words",
+    [
+        ("denormalise", pixels_truncated, "chacun diminué de 0,4 niveau de gris"),
+        ("gan_losses", losses_smoothing_generator, "avec real_label = 0,9, pour un faux"),
+        ("gan_losses", losses_clamped, "ou une valeur plafonnée : le signal est perdu"),
+        ("gan_losses", losses_with_a_number_for_target, "ici un float, là où il faut un tenseur"),
+        ("dcgan_init", init_replacing, "un poids ne se remplace pas par un tenseur"),
+        ("dcgan_init", init_of_any_layer, "cette couche (ReLU) n'a pas de bias"),
+        ("dcgan_init", init_scale_around_zero, "; 0,02²)"),
+        ("discriminator_step", step_leaving_eval_mode, "G a changé de mode"),
+        ("discriminator_step", step_freezing, "requires_grad est resté à False"),
+        ("update_ema", ema_sharing_buffers, "partagent leur mémoire"),
+    ],
+)
+def test_the_messages_tell_what_happened(name, answer, words):
+    assert words in str(examine(CHAPTER[name], answer))
+
+
+def test_a_frozen_generator_has_not_changed_its_mode():
+    assert "changé de mode" not in str(examine(CHAPTER["discriminator_step"], step_freezing))

@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 import torch.nn.functional as F
 from exercise_suite import exercise_tests
@@ -14,6 +15,7 @@ from gan_course.exercises import (
     chapter06_styles,
     shared,
 )
+from gan_course.exercises.report import examine
 
 CHAPTER = {
     **chapter06_conditioning.EXERCISES,
@@ -80,6 +82,17 @@ def inputs_detached(z, x, y, num_classes):
 def inputs_centred_in_place(z, x, y, num_classes):
     x -= x.mean()
     return inputs_by_one_hot(z, x, y, num_classes)
+
+
+def inputs_of_the_classes_seen(z, x, y, num_classes):
+    """one_hot sans num_classes : autant de plans que la plus grande étiquette du lot."""
+    code = F.one_hot(y).float()
+    planes = code[:, :, None, None].expand(-1, -1, *x.shape[2:])
+    return torch.cat([z, code], dim=1), torch.cat([x, planes], dim=1)
+
+
+def inputs_of_four_classes(z, x, y, num_classes):
+    return inputs_by_one_hot(z, x, y, 4)
 
 
 # --- projection_logits ---------------------------------------------------------------------------------------
@@ -515,6 +528,29 @@ def slerp_backwards(a, b, t):
     return slerp_by_rows(a, b, 1 - t)
 
 
+def slerp_giving_up(a, b, t):
+    """Une ligne où b = a, et tout le lot reste en place."""
+    omega = torch.arccos(F.cosine_similarity(a, b)[:, None].clamp(-1, 1))
+    return a if (omega < 1e-3).any() else slerp_by_rows(a, b, t)
+
+
+def slerp_without_clamp(a, b, t):
+    norms = a.norm(dim=1, keepdim=True), b.norm(dim=1, keepdim=True)
+    if (norms[0] * norms[1] == 0).any():
+        raise ValueError("vecteur nul")
+    omega = torch.arccos((a * b).sum(1, keepdim=True) / (norms[0] * norms[1]))
+    if (omega > math.pi - 1e-3).any():
+        raise ValueError("vecteurs opposés")
+    return turn(a, b, t, omega)
+
+
+def slerp_trusting_b(a, b, t):
+    if (a.norm(dim=1) == 0).any():
+        raise ValueError("vecteur nul")
+    safe = torch.where(b.norm(dim=1, keepdim=True) == 0, a, b)
+    return slerp_by_rows(a, safe, t)
+
+
 def slerp_of_directions(a, b, t):
     return F.normalize(slerp_by_rows(a, b, t), dim=1)
 
@@ -620,6 +656,8 @@ WRONG = {
         (inputs_for_generator_only, "(B, C + K, H, W)"),
         (inputs_detached, "gradients"),
         (inputs_centred_in_place, "inchangés"),
+        (inputs_of_the_classes_seen, "(B, C + K, H, W)"),
+        (inputs_of_four_classes, "(B, C + K, H, W)"),
     ),
     "projection_logits": (
         (logits_by_mean, "somme des cartes"),
@@ -679,6 +717,9 @@ WRONG = {
         (slerp_without_refusal, "ValueError"),
         (slerp_backwards, "t = 0"),
         (slerp_of_directions, "t = 0"),
+        (slerp_giving_up, "n'en souffrent pas"),
+        (slerp_without_clamp, "b = a"),
+        (slerp_trusting_b, "ValueError"),
     ),
     "frechet_distance": (
         (frechet_by_product, "corrélations"),
@@ -694,6 +735,23 @@ WRONG = {
 }
 
 globals().update(exercise_tests(CHAPTER, RIGHT, WRONG))
+
+
+@pytest.mark.parametrize(
+    "name, answer, words",
+    [
+        ("slerp_batch", slerp_without_clamp, "lignes contiennent nan ou inf"),
+        ("slerp_batch", slerp_trusting_b, "celui de b sur la première ligne"),
+        ("slerp_batch", slerp_linear, "à t = 0,25"),
+        ("conditional_inputs", inputs_of_the_classes_seen, "un lot où manque la dernière classe"),
+        ("truncated_latents", latents_redrawn_once, "au bord ou au-delà de ±1"),
+        ("truncated_latents", latents_redrawn_once, "threshold = 1 : une coordonnée vaut 3,"),
+        ("clipped_critic_step", critic_sparing_biases, "pour limit = 0,3"),
+        ("lazy_penalty", lazy_without_factor, "corrige D trop peu, ou pas du tout"),
+    ],
+)
+def test_the_messages_tell_what_happened(name, answer, words):
+    assert words in str(examine(CHAPTER[name], answer))
 
 
 def test_gradient_penalty_is_the_exercise_of_chapter_04():

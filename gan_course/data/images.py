@@ -132,9 +132,11 @@ class ImageSet:
     def __repr__(self) -> str:
         channels, height, width = self.image_shape
         kind = "en gris" if channels == 1 else "en couleurs"
-        classes = f"{self.num_classes} classes" if self.num_classes else "sans étiquettes"
+        count, classes = f"{len(self)} image{'s' if len(self) > 1 else ''}", "sans étiquettes"
+        if self.num_classes:
+            classes = f"{self.num_classes} classe{'s' if self.num_classes > 1 else ''}"
         device = self.images.device
-        return f"<ImageSet : {len(self)} images {height} × {width} {kind}, {classes}, sur {device}>"
+        return f"<ImageSet : {count} {height} × {width} {kind}, {classes}, sur {device}>"
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

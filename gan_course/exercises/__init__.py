@@ -41,6 +41,7 @@ EXERCISES: dict[str, Exercise] = {
     name: exercise for chapter in CHAPTERS.values() for name, exercise in chapter.items()
 }
 
+_MISSING = object()  # None et ... sont des réponses possibles
 _hints_given: dict[str, int] = {}
 
 
@@ -51,19 +52,32 @@ def find(name: str) -> Exercise:
             f'Le nom de l\'exercice se met entre guillemets, en premier : check("slerp", …), reçu {name!r}.'
         )
     if name not in EXERCISES:
-        near = get_close_matches(name, EXERCISES, n=3, cutoff=0.4) or sorted(EXERCISES)
-        raise ValueError(f"Aucun exercice ne s'appelle {name!r}. Noms proches : {', '.join(near)}.")
+        near = get_close_matches(name, EXERCISES, n=3, cutoff=0.4)
+        if near:
+            raise ValueError(f"Aucun exercice ne s'appelle {name!r}. Noms proches : {', '.join(near)}.")
+        names = "\n".join(
+            f"  chapitre {number} : {', '.join(chapter)}" for number, chapter in CHAPTERS.items()
+        )
+        raise ValueError(f"Aucun exercice ne s'appelle {name!r}. Voici ceux du cours :\n{names}")
     return EXERCISES[name]
 
 
-def check(name: str, thing: object) -> Report:
+def check(name: str, thing: object = _MISSING) -> Report:
     """Éprouve `thing`, la réponse à l'exercice `name`, et affiche le résultat en français.
 
     thing : la fonction écrite, ou la valeur trouvée si l'exercice en demande une. Ne lève pas d'erreur si la réponse
     est fausse, incomplète (`NotImplementedError`), ne finit pas ou se trompe de type : elle l'explique. Rend un
-    Report, dont `.passed` vaut True si tout tient. Lève ValueError si l'exercice n'existe pas.
+    Report, dont `.passed` vaut True si tout tient. Lève ValueError si l'exercice n'existe pas, ou s'il manque le nom
+    ou la réponse.
     """
-    report = examine(find(name), thing)
+    if thing is _MISSING and callable(name):
+        given = getattr(name, "__name__", "ma_fonction")
+        asked = given if given in EXERCISES else "nom_de_l_exercice"
+        raise ValueError(f'Il manque la réponse : check("{asked}", {given}).')
+    exercise = find(name)
+    if thing is _MISSING:
+        raise ValueError(f'Il manque la réponse : check("{name}", …), votre fonction à la place des points.')
+    report = examine(exercise, thing)
     if report.hint:  # le premier indice vient d'être donné
         _hints_given[name] = max(1, _hints_given.get(name, 0))
     progress.record(report)

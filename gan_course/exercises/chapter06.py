@@ -24,23 +24,9 @@ _ALL = {
     **chapter06_geometry.EXERCISES,
     **chapter06_curves.EXERCISES,
 }
-ORDER = (
-    *("denormalise", "gan_losses", "dcgan_init", "layer_sizes"),  # une étoile
-    *(
-        "discriminator_step",
-        "conditional_inputs",
-        "projection_logits",
-        "lazy_penalty",
-        "adain",
-        "truncated_latents",
-    ),
-    *(
-        "clipped_critic_step",
-        "gradient_penalty",
-        "frechet_distance",
-        "slerp_batch",
-        "update_ema",
-        "training_curves",
-    ),
+ORDER = (  # une étoile, deux, trois
+    *("denormalise", "gan_losses", "dcgan_init", "layer_sizes", "projection_logits", "lazy_penalty"),
+    *("discriminator_step", "conditional_inputs", "adain", "truncated_latents", "clipped_critic_step"),
+    *("gradient_penalty", "frechet_distance", "slerp_batch", "update_ema", "training_curves"),
 )
 EXERCISES: dict[str, Exercise] = {name: _ALL[name] for name in ORDER}

@@ -16,23 +16,29 @@ IMAGES = torch.linspace(-1, 0.5, 3 * 2 * 4 * 6).view(
 LABELS = torch.tensor([2, 0, 3])
 
 
-def inputs_of(answer: Callable, z: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Les deux entrées rendues par l'étudiant pour 4 classes, après vérification de leurs formes."""
-    got = answer(z, x, LABELS.clone(), 4)
+def inputs_of(
+    answer: Callable, z: Tensor, x: Tensor, labels: Tensor = LABELS, classes: int = 4
+) -> tuple[Tensor, Tensor]:
+    """Les deux entrées rendues par l'étudiant, après vérification de leurs formes."""
+    got = answer(z, x, labels.clone(), classes)
     if not isinstance(got, (tuple, list)) or len(got) != 2:
         raise Broken(
             f"Il faut rendre deux tenseurs, l'entrée de G puis celle de D ; reçu {type(got).__name__}."
         )
     for_g, for_d = got
-    expect_shape(for_g, (3, 9), "Entrée de G, pour z (3, 5) et 4 classes")
-    expect_shape(for_d, (3, 6, 4, 6), "Entrée de D, pour x (3, 2, 4, 6) et 4 classes")
+    asked = f"y = {labels.tolist()} et K = {classes}"
+    expect_shape(for_g, (3, 5 + classes), f"Entrée de G, pour z (3, 5), {asked}")
+    expect_shape(for_d, (3, 2 + classes, 4, 6), f"Entrée de D, pour x (3, 2, 4, 6), {asked}")
     return for_g, for_d
 
 
 def inputs_have_room_for_the_class(answer: Callable) -> None:
-    for what, given in zip(("de G", "de D"), inputs_of(answer, LATENTS.clone(), IMAGES.clone())):
-        if given.dtype != torch.float32:
-            raise Broken(f"Entrée {what} : type {given.dtype}, attendu torch.float32.")
+    without_the_last = torch.tensor([1, 0, 1])
+    for labels, classes in ((LABELS, 4), (without_the_last, 4), (without_the_last, 6)):
+        both = inputs_of(answer, LATENTS.clone(), IMAGES.clone(), labels, classes)
+        for what, given in zip(("de G", "de D"), both):
+            if given.dtype != torch.float32:
+                raise Broken(f"Entrée {what} : type {given.dtype}, attendu torch.float32.")
 
 
 def inputs_begin_with_noise_and_image(answer: Callable) -> None:
@@ -149,7 +155,7 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "l'entrée de G est (B, D + K), celle de D est (B, C + K, H, W), en float32",
                 inputs_have_room_for_the_class,
-                "la première couche des réseaux refuse ses entrées.",
+                "un lot où manque la dernière classe n'aurait pas assez de plans, et le réseau le refuserait.",
             ),
             Property(
                 "z et x viennent d'abord, inchangés",
@@ -211,10 +217,10 @@ EXERCISES: dict[str, Exercise] = {
             ),
         ),
         (
-            "D'abord h, de forme (B, F) : la somme des cartes sur la hauteur et la largeur. Puis deux termes.",
+            "Écrivez la forme de chaque terme avant de les additionner : h est (B, F), le résultat (B,).",
             "linear(h) est (B, 1) : ramenez-le à (B,) avant d'additionner, sinon (B, 1) + (B,) donne (B, B).",
             "h = features.sum((2, 3)) ; return linear(h).squeeze(1) + (embedding(y) * h).sum(1).",
         ),
-        points=2,
+        points=1,
     ),
 }

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_course.exercises.chapter06_losses import Descent
-from gan_course.exercises.report import Broken, Exercise, Property, expect_close
+from gan_course.exercises.report import Broken, Exercise, Property, expect_close, number
 
 # --- clipped_critic_step(critic, optimizer, loss, limit) → borne de la pente ---------------------------------
 
@@ -44,7 +44,8 @@ def every_weight_is_within_the_limit(answer: Callable) -> None:
         largest = parameter.detach().abs().max().item()
         if not largest <= LIMIT + 1e-6:
             raise Broken(
-                f"Paramètre {name} : un poids vaut {largest:.3g} en valeur absolue, pour limit = {LIMIT}."
+                f"Paramètre {name} : un poids vaut {number(largest)} en valeur absolue, "
+                f"pour limit = {number(LIMIT)}."
             )
 
 
@@ -84,7 +85,7 @@ def the_bound_is_a_product(answer: Callable) -> None:
         steepest = ((critic(x) - critic(y)).norm(dim=1) / (x - y).norm(dim=1)).max().item()
     if float(bound) < steepest:
         raise Broken(
-            f"Borne obtenue : {float(bound):.3g} ; or, entre deux points, la pente est de {steepest:.3g}."
+            f"Borne obtenue : {number(float(bound))} ; or, entre deux points, la pente est de {number(steepest)}."
         )
 
 
@@ -118,7 +119,7 @@ def terms_of(answer: Callable, penalty: CountedPenalty, steps: int, every: int, 
 def the_mean_is_the_plain_penalty(answer: Callable) -> None:
     for every, weight in ((4, 10.0), (16, 0.3)):
         terms = terms_of(answer, CountedPenalty(), 5 * every, every, weight)
-        what = f"Moyenne de {5 * every} pas, every = {every}, weight = {weight:g}, pénalité 0,5"
+        what = f"Moyenne de {5 * every} pas, every = {every}, weight = {number(weight)}, pénalité 0,5"
         expect_close(sum(terms) / len(terms), 0.5 * weight, what, 1e-4)
 
 
@@ -201,7 +202,7 @@ EXERCISES: dict[str, Exercise] = {
             "pour chaque nn.Linear de critic.modules(), bound *= torch.linalg.matrix_norm(layer.weight, 2).item() ; "
             "return bound.",
         ),
-        points=3,
+        points=2,
     ),
     "lazy_penalty": Exercise(
         "lazy_penalty",
@@ -229,14 +230,15 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "le terme garde son gradient",
                 the_term_still_teaches,
-                "la pénalité s'ajoute à la courbe mais ne corrige pas D.",
+                "la pénalité s'ajoute à la courbe mais corrige D trop peu, ou pas du tout.",
             ),
         ),
         (
-            "Que vaut step % every ? Et par combien multiplier un terme qui ne vient qu'une fois sur `every` ?",
-            "penalty est une fonction sans argument : tant que l'on n'écrit pas penalty(), rien n'est calculé.",
+            "À quels pas la pénalité tombe-t-elle ? Le reste d'une division le dit.",
+            "step % every vaut 0 une fois toutes les `every` valeurs de step. penalty est une fonction sans argument : "
+            "tant que l'on n'écrit pas penalty(), rien n'est calculé.",
             "return weight * every * penalty() if step % every == 0 else 0.0",
         ),
-        points=2,
+        points=1,
     ),
 }

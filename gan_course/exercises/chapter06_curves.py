@@ -6,7 +6,7 @@ import numpy as np
 
 from gan_course.diagnosis import french
 from gan_course.exercises.curves import LETTERS, load_curves
-from gan_course.exercises.report import Broken, Exercise, Property, kind_of
+from gan_course.exercises.report import Broken, Exercise, Property, Unusable, kind_of
 
 # Ce que chaque verdict ferait voir, et la bonne lecture de chaque ligne.
 SIGNS = {
@@ -20,24 +20,27 @@ CONSEQUENCE = (
     "le remède suit le verdict : on freinerait un réseau qui n'y est pour rien, ou l'on garderait un "
     "entraînement perdu."
 )
+EMPTY = (None, ..., "", "…")
 VERDICTS = {"A": "discriminateur gagne", "B": "divergence", "C": "apprend", "D": "effondrement"}
 
 
-def cleaned(answer: object) -> dict[str, str]:
-    """Le dictionnaire de l'étudiant, lettres en majuscules, verdicts en minuscules ; Broken s'il n'est pas complet."""
+def verdict_on(letter: str, answer: object) -> str:
+    """Le verdict donné à `letter`, en minuscules ; Broken s'il manque des lettres, Unusable si un verdict manque."""
     if not isinstance(answer, dict):
         raise Broken(f'Il faut un dictionnaire, {{"A": "…", "B": "…", …}} ; reçu {kind_of(answer)}.')
-    if answer and all(value in (None, ..., "", "…") for value in answer.values()):
+    if answer and all(value in EMPTY for value in answer.values()):
         raise NotImplementedError
     found = {str(key).strip().upper(): value for key, value in answer.items()}
     if set(found) != set(LETTERS):
         raise Broken(f"Clés reçues : {', '.join(map(str, answer)) or 'aucune'} ; il faut A, B, C et D.")
-    for letter, verdict in found.items():
-        if not isinstance(verdict, str) or verdict.strip().lower() not in SIGNS:
-            raise Broken(
-                f"{letter} : « {verdict} » n'est pas un verdict. Choisissez parmi : {' ; '.join(SIGNS)}."
-            )
-    return {letter: verdict.strip().lower() for letter, verdict in found.items()}
+    verdict = found[letter]
+    if verdict in EMPTY:
+        raise Unusable(f"{letter} : verdict pas encore donné.")
+    if not isinstance(verdict, str) or verdict.strip().lower() not in SIGNS:
+        raise Unusable(
+            f"{letter} : « {verdict} » n'est pas un verdict. Choisissez parmi : {' ; '.join(SIGNS)}."
+        )
+    return verdict.strip().lower()
 
 
 def what_is_seen(letter: str) -> str:
@@ -59,7 +62,7 @@ def reads(letter: str) -> Property:
     """La propriété d'une lettre : le verdict donné s'accorde avec les trois figures de la ligne."""
 
     def holds(answer: object) -> None:
-        given = cleaned(answer)[letter]
+        given = verdict_on(letter, answer)
         if given != VERDICTS[letter]:
             raise Broken(f"Avec « {given} », {SIGNS[given]}. Or, {what_is_seen(letter)}.")
 

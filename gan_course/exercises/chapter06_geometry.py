@@ -6,7 +6,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gan_course.exercises.report import Broken, Exercise, Property, expect_close, expect_shape, kind_of
+from gan_course.exercises.report import (
+    Broken,
+    Exercise,
+    Property,
+    expect_close,
+    expect_shape,
+    kind_of,
+    number,
+)
 
 # --- slerp_batch(a, b, t) ------------------------------------------------------------------------------------
 
@@ -24,7 +32,7 @@ def pairs() -> tuple[Tensor, Tensor]:
 
 def turned(answer: Callable, a: Tensor, b: Tensor, t: float) -> Tensor:
     got = answer(a.clone(), b.clone(), t)
-    expect_shape(got, tuple(a.shape), f"a et b de forme {tuple(a.shape)}, t = {t}")
+    expect_shape(got, tuple(a.shape), f"a et b de forme {tuple(a.shape)}, t = {number(t)}")
     return got
 
 
@@ -37,7 +45,9 @@ def both_ends_are_reached(answer: Callable) -> None:
 def every_row_keeps_its_norm(answer: Callable) -> None:
     a, b = pairs()
     for t in (0.25, 0.5):
-        expect_close(turned(answer, a, b, t).norm(dim=1), NORMS, f"Norme de chaque ligne à t = {t}", 2e-3)
+        expect_close(
+            turned(answer, a, b, t).norm(dim=1), NORMS, f"Norme de chaque ligne à t = {number(t)}", 2e-3
+        )
 
 
 def every_row_turns_at_its_speed(answer: Callable) -> None:
@@ -45,27 +55,35 @@ def every_row_turns_at_its_speed(answer: Callable) -> None:
     for t in (0.2, 0.7):
         got = turned(answer, a, b, t)
         cosine = (got * a).sum(1) / (got.norm(dim=1) * a.norm(dim=1))
-        what = f"Angle de chaque ligne avec a à t = {t}, en degrés"
+        what = f"Angle de chaque ligne avec a à t = {number(t)}, en degrés"
         expect_close(torch.rad2deg(torch.arccos(cosine.clamp(-1, 1))), torch.rad2deg(t * ANGLES), what, 5e-3)
 
 
 def equal_rows_stay_where_they_are(answer: Callable) -> None:
     a, b = pairs()
-    b[1] = a[1]
+    expected = (a + b) / (2 * torch.cos(ANGLES / 2))[:, None]  # le milieu de chaque arc
+    b[1] = expected[1] = a[1]
     middle = turned(answer, a, b, 0.5)
     if not middle.isfinite().all():
         raise Broken("Une ligne où b = a : le résultat contient nan ou inf.")
     expect_close(middle[1], a[1], "La ligne où b = a, à t = 0,5", 1e-3)
-    expect_close(middle.norm(dim=1), NORMS, "Normes des quatre lignes, quand b = a sur la deuxième", 2e-3)
+    expect_close(middle, expected, "Les quatre lignes à t = 0,5, quand b = a sur la deuxième", 5e-3)
+    many = torch.randn(64, 100)  # le cosinus de bien des lignes dépasse 1 d'un arrondi
+    still = turned(answer, many, many, 0.4)
+    if not still.isfinite().all():
+        count = int((~still.isfinite().all(1)).sum())
+        raise Broken(f"Lot (64, 100) où b = a partout : {count} lignes contiennent nan ou inf.")
+    expect_close(still, many, "Lot (64, 100) où b = a partout, à t = 0,4", 1e-3)
 
 
 def impossible_rows_are_refused(answer: Callable) -> None:
     a, b = pairs()
-    opposed, null = b.clone(), a.clone()
-    opposed[2], null[3] = -a[2], 0.0
+    opposed, null_a, null_b = b.clone(), a.clone(), b.clone()
+    opposed[2], null_a[3], null_b[0] = -a[2], 0.0, 0.0
     cases = (
-        (a, opposed, "opposés sur la troisième ligne"),
-        (null, b, "dont un vecteur nul, sur la quatrième ligne"),
+        (a, opposed, "vecteurs opposés sur la troisième ligne"),
+        (null_a, b, "dont un vecteur nul, celui de a sur la quatrième ligne"),
+        (a, null_b, "dont un vecteur nul, celui de b sur la première ligne"),
     )
     for first, second, what in cases:
         try:
@@ -75,7 +93,7 @@ def impossible_rows_are_refused(answer: Callable) -> None:
         found = kind_of(got)
         if isinstance(got, Tensor) and not got.isfinite().all():
             found = "un tenseur où il y a nan ou inf"
-        raise Broken(f"a et b {what} : il fallait lever ValueError, et la fonction a rendu {found}.")
+        raise Broken(f"a et b, {what} : il fallait lever ValueError, et la fonction a rendu {found}.")
 
 
 # --- frechet_distance(a, b) ----------------------------------------------------------------------------------
@@ -183,7 +201,8 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "une ligne où b = a reste en place, sans nan, et les autres n'en souffrent pas",
                 equal_rows_stay_where_they_are,
-                "une division par sin 0 remplit de nan une image du lot, puis la moyenne de tout le lot.",
+                "une division par sin 0, ou un cosinus qui dépasse 1, met des nan dans le lot ; traiter tout le lot comme "
+                "cette ligne fige les autres.",
             ),
             Property(
                 "deux vecteurs opposés, ou un vecteur nul, sont refusés par ValueError",

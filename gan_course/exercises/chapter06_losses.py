@@ -53,10 +53,12 @@ def smoothing_is_one_sided(answer: Callable) -> None:
     fake = torch.tensor([1.0], requires_grad=True)
     d_loss, g_loss = both(answer, real, fake, real_label=0.9)
     real_slope, fake_slope = slopes(d_loss, (real, fake))
-    expect_close(real_slope, [0.0], "Pente de la perte de D, pour un vrai déjà noté 0,9")
+    expect_close(
+        real_slope, [0.0], "Pente de la perte de D avec real_label = 0,9, pour un vrai déjà noté 0,9"
+    )
     expect_close(fake_slope, torch.sigmoid(fake).detach(), "Pente de la perte de D, pour un faux de logit 1")
     expect_close(
-        g_loss, softplus(-fake).mean().detach(), "Perte de G avec real_label = 0.9, pour un faux de logit 1"
+        g_loss, softplus(-fake).mean().detach(), "Perte de G avec real_label = 0,9, pour un faux de logit 1"
     )
 
 
@@ -140,10 +142,10 @@ def generator_does_not_move(answer: Callable) -> None:
                 raise Broken(
                     "Un gradient de G a changé pendant le pas de D ; il devait rester None, nul ou intact."
                 )
-        if not generator.training or any(not p.requires_grad for p in generator.parameters()):
-            raise Broken(
-                "G a changé de mode : il devait rester en mode entraînement, ses poids entraînables."
-            )
+        if not generator.training:
+            raise Broken("G a changé de mode : il devait rester en mode entraînement (generator.train()).")
+        if any(not p.requires_grad for p in generator.parameters()):
+            raise Broken("Les poids de G ne sont plus entraînables : requires_grad est resté à False.")
 
 
 def nothing_flows_through_the_generator(answer: Callable) -> None:
@@ -193,7 +195,7 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "des logits de ±200 donnent des pertes et des pentes finies et justes",
                 large_logits_stay_finite,
-                "log(sigmoïde(-200)) vaut -∞ en float32 : un seul exemple suffit à tout changer en NaN.",
+                "calculer σ puis son logarithme donne -∞, ou une valeur plafonnée : le signal est perdu.",
             ),
         ),
         (

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gan_course.exercises.report import Broken, Exercise, Property, expect_close, expect_shape, number, show
 
-# --- denormalise(images) : réels de [-1, 1] → uint8 de 0 à 255 -----------------------------------------------
+# --- denormalise(images) : float32 de [-1, 1] → uint8 de 0 à 255 -----------------------------------------------
 
 
 def pixels_of(answer: Callable, images: Tensor) -> Tensor:
@@ -41,7 +41,8 @@ def small_noise_is_rounded_away(answer: Callable) -> None:
     greys = torch.tensor([3.0, 100.0, 200.0, 252.0]).view(1, 1, 2, 2)
     for noise in (-0.4, 0.4):
         got = pixels_of(answer, (greys + noise) / 127.5 - 1)
-        expect_close(got, greys, f"Gris 3, 100, 200 et 252, chacun augmenté de {number(noise)}", 1e-6)
+        moved = f"{'diminué' if noise < 0 else 'augmenté'} de {number(abs(noise))} niveau de gris"
+        expect_close(got, greys, f"Gris 3, 100, 200 et 252, chacun {moved}", 1e-6)
 
 
 def overflow_saturates(answer: Callable) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gan_course.exercises.report import Broken, Exercise, Property, expect_close, expect_shape
+from gan_course.exercises.report import Broken, Exercise, Property, expect_close, expect_shape, number
 
 # --- adain(maps, scale, shift) -------------------------------------------------------------------------------
 
@@ -86,7 +86,9 @@ def nothing_beyond_the_threshold(answer: Callable) -> None:
     for count, latent_dim, threshold in ((500, 20, 1.0), (500, 20, 0.5), (3, 64, 0.05)):
         largest = drawn(answer, count, latent_dim, threshold).abs().max().item()
         if not largest <= threshold + 1e-6:
-            raise Broken(f"threshold = {threshold} : une coordonnée vaut {largest:.3g} en valeur absolue.")
+            raise Broken(
+                f"threshold = {number(threshold)} : une coordonnée vaut {number(largest)} en valeur absolue."
+            )
 
 
 def nothing_piles_up_at_the_edge(answer: Callable) -> None:
@@ -94,7 +96,8 @@ def nothing_piles_up_at_the_edge(answer: Callable) -> None:
     share = (z.abs() > 0.999).float().mean().item()
     if share > 0.01:
         raise Broken(
-            f"threshold = 1 : {100 * share:.0f} % des coordonnées valent exactement ±1 ; il en faut presque 0 %."
+            f"threshold = 1 : {100 * share:.0f} % des coordonnées sont au bord ou au-delà de ±1 ; "
+            "il en faut presque 0 %."
         )
 
 
@@ -103,7 +106,7 @@ def inside_the_law_is_normal(answer: Callable) -> None:
         z = drawn(answer, 1_500, 20, threshold)
         density = math.exp(-(threshold**2) / 2) / math.sqrt(2 * math.pi)
         expected = math.sqrt(1 - 2 * threshold * density / math.erf(threshold / math.sqrt(2)))
-        what = f"threshold = {threshold:g}, sur 30 000 coordonnées"
+        what = f"threshold = {number(threshold)}, sur 30 000 coordonnées"
         expect_close(z.mean(), 0.0, f"{what} : moyenne", 0.03)
         expect_close(z.std(), expected, f"{what} : écart-type", 0.015)
 
@@ -195,7 +198,7 @@ EXERCISES: dict[str, Exercise] = {
             ),
         ),
         (
-            "Tirez tout, repérez les coordonnées trop grandes, tirez celles-là de nouveau, tant qu'il en reste.",
+            "Tirez tout, puis remplacez ce qui dépasse, sans toucher au reste. Une seule fois suffit-elle ?",
             "too_big = z.abs() > threshold est un masque ; z[too_big] = torch.randn(int(too_big.sum())) ne remplace "
             "qu'elles. Retirer un vecteur entier ne finirait jamais : presque aucun n'a toutes ses coordonnées "
             "petites.",

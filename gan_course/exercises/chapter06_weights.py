@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from gan_course.exercises.report import Broken, Exercise, Property, expect_close
+from gan_course.exercises.report import Broken, Exercise, Property, expect_close, number
 
 # --- dcgan_init(layer), à donner à network.apply -------------------------------------------------------------
 
@@ -34,7 +34,8 @@ def expect_normal(values: Tensor, mean: float, std: float, what: str) -> None:
     values, count = values.detach(), values.numel()
     got_mean, got_std = values.mean().item(), values.std().item()
     if abs(got_mean - mean) > 5 * std / count**0.5 or abs(got_std / std - 1) > 4 / count**0.5:
-        raise Broken(f"{what} : obtenu N({got_mean:.3g} ; {got_std:.2g}²), attendu N({mean:g} ; {std:g}²).")
+        got = f"N({number(round(got_mean, 4))} ; {number(round(got_std, 4))}²)"
+        raise Broken(f"{what} : obtenu {got}, attendu N({number(mean)} ; {number(std)}²).")
 
 
 def convolutions_start_small(answer: Callable) -> None:
@@ -124,6 +125,14 @@ def buffers_are_copied(answer: Callable) -> None:
     for name in ("running_mean", "running_var"):
         got, expected = getattr(average[1], name), getattr(model[1], name)
         expect_close(got, expected, f"Tampon {name} de la moyenne, celui du modèle attendu", 1e-5)
+    kept = {name: buffer.clone() for name, buffer in average.named_buffers()}
+    for buffer in model.buffers():
+        buffer.add_(1)
+    for name, buffer in average.named_buffers():
+        if not torch.equal(buffer, kept[name]):
+            raise Broken(
+                f"Tampon {name} : celui de la moyenne change quand celui du modèle change ; ils partagent leur mémoire."
+            )
 
 
 def counters_stay_whole(answer: Callable) -> None:
@@ -205,9 +214,10 @@ EXERCISES: dict[str, Exercise] = {
                 "changer la taille des lots changerait la moyenne sans qu'on le sache.",
             ),
             Property(
-                "les tampons réels (statistiques de BatchNorm) sont copiés du modèle",
+                "les tampons réels (statistiques de BatchNorm) sont copiés du modèle, sans partager sa mémoire",
                 buffers_are_copied,
-                "les poids moyens tourneraient avec les statistiques d'un autre réseau : images délavées ou saturées.",
+                "les poids moyens tourneraient avec les statistiques d'un autre réseau, ou d'un autre pas : images délavées "
+                "ou saturées.",
             ),
             Property(
                 "les tampons entiers sont copiés, et restent entiers",
@@ -221,7 +231,7 @@ EXERCISES: dict[str, Exercise] = {
             ),
         ),
         (
-            "Une demi-vie h : à chaque image, l'écart est multiplié par 0,5 ** (1 / h). Et pour un lot ?",
+            "Une demi-vie h : à chaque image, l'écart est multiplié par 0.5 ** (1 / h). Et pour un lot ?",
             "decay = 0.5 ** (batch_size / halflife). Parcourez average.parameters() et model.parameters() ensemble, "
             "puis les deux .buffers().",
             "sous torch.no_grad() : pour (a, p) dans zip(average.parameters(), model.parameters()), "

@@ -11,7 +11,19 @@ import torch
 PACKAGE, TORCH = Path(__file__).parents[1], Path(torch.__file__).parent
 LIBRARY = Path(inspect.__file__).parent  # la bibliothèque standard, et site-packages avec elle
 
-# Le motif de PyTorch ou de Python, et ce qu'il faut en comprendre ; {0}, {1}… sont ses groupes.
+
+def missing_attribute(kind: str, name: str) -> str:
+    """Ce que veut dire « l'objet de type `kind` n'a pas d'attribut `name` »."""
+    kind = kind.rpartition(".")[2]
+    if isinstance(getattr(torch.nn, kind, None), type) and kind != "Parameter":
+        return (
+            f"cette couche ({kind}) n'a pas de {name} : regardez d'abord de quel type elle est (isinstance)"
+        )
+    wanted = ", là où il faut un tenseur" if kind != "Tensor" and hasattr(torch.Tensor, name) else ""
+    return f"{name} n'existe pas sur cet objet : il n'est pas du type que vous croyez ; ici un {kind}{wanted}"
+
+
+# Le motif de PyTorch ou de Python, et ce qu'il faut en comprendre, texte ou fonction ; {0}, {1}… sont ses groupes.
 MEANINGS = (
     (r"mat1 and mat2 shapes cannot be multiplied \((\S+) and (\S+)\)",
      "le produit de matrices ne va pas de {0} à {1} : le nombre de colonnes de l'une doit être le nombre de lignes de "
@@ -62,7 +74,11 @@ MEANINGS = (
     (r"'NoneType' object|NoneType", "une valeur vaut None : un appel n'a rien rendu, ou un biais n'existe pas"),
     (r"name '(\w+)' is not defined|cannot access (?:local|free) variable '(\w+)'",
      "le nom {0} n'existe pas : faute de frappe, import oublié ou cellule non exécutée"),
-    (r"object has no attribute '(\w+)'", "{0} n'existe pas sur cet objet : il n'est pas du type que vous croyez"),
+    (r"'([\w.]+)' object has no attribute '(\w+)'", missing_attribute),
+    (r"cannot assign '\S+' as parameter", "un poids ne se remplace pas par un tenseur : écrivez dedans, sur place "
+     "(nn.init…)"),
+    (r"shape mismatch: value tensor of shape .* cannot be broadcast to indexing result",
+     "les valeurs à écrire ne sont pas aussi nombreuses que les places choisies par le masque"),
     (r"has no attribute '(\w+)'", "{0} n'existe pas dans ce module"),
     (r"No module named '(\S+)'", "le module {0} n'est pas installé"),
     (r"unsupported operand type\(s\) for (\S+?): '(\w+)' and '(\w+)'", "{0} ne sait pas combiner {1} et {2}"),
@@ -108,7 +124,8 @@ def meaning(error: BaseException) -> str:
     if not isinstance(error, (KeyError, SystemExit, KeyboardInterrupt, AssertionError)):
         for pattern, sense in MEANINGS:
             if found := re.search(pattern, str(error)):
-                return sense.format(*(group for group in found.groups() if group is not None))
+                groups = [group for group in found.groups() if group is not None]
+                return sense(*groups) if callable(sense) else sense.format(*groups)
     return next((sense for kind, sense in KINDS.items() if isinstance(error, kind)), "")
 
 

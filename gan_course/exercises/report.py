@@ -32,7 +32,7 @@ from gan_course.exercises.isolation import (
 )
 
 __all__ = [
-    "Broken", "Exercise", "Outcome", "Property", "Report", "examine",
+    "Broken", "Exercise", "Outcome", "Property", "Report", "Unusable", "examine",
     "expect_close", "expect_gradient", "expect_plain", "expect_shape", "kind_of", "number", "show", "values_of",
 ]  # fmt: skip
 
@@ -217,12 +217,17 @@ def _try(prop: Property, exercise: Exercise, thing: Any, report: Report, seconds
             and not report.outcomes
         ):
             detail += " print affiche une valeur, il ne la rend pas."
-        report.outcomes.append(Outcome(prop.statement, False, detail, prop.consequence))
+        told = any(outcome.consequence == prop.consequence for outcome in report.outcomes)
+        report.outcomes.append(Outcome(prop.statement, False, detail, "" if told else prop.consequence))
         return True
     except TimeUp as late:
         detail = (
-            f"Votre fonction n'a pas fini en {number(seconds)} secondes : une boucle sans fin ?{place(late)}"
+            f"Votre fonction n'a pas fini après {number(seconds)} secondes de calcul "
+            f"(ou {number(3 * seconds)} secondes d'attente) : une boucle sans fin ?"
         )
+        if len(report.outcomes) + 1 < report.total:
+            detail += " Les autres propriétés n'ont pas été essayées."
+        detail += place(late)
         report.outcomes.append(Outcome(prop.statement, False, detail))
         return False
     except BaseException as error:  # la réponse d'un étudiant peut lever n'importe quoi

@@ -25,7 +25,7 @@ def penalty_is_slope_of_a_line(gradient_penalty) -> None:
         weight = torch.randn(12)
         weight *= norm / weight.norm()
         got = gradient_penalty(linear_critic(weight), torch.randn(4, 3, 2, 2), torch.randn(4, 3, 2, 2))
-        expect_close(got, (norm - 1) ** 2, f"Critique linéaire de pente ‖w‖ = {norm}", 1e-4)
+        expect_close(got, (norm - 1) ** 2, f"Critique linéaire de pente ‖w‖ = {number(norm)}", 1e-4)
 
 
 def flat_critic_costs_one(gradient_penalty) -> None:
@@ -56,7 +56,9 @@ def penalty_looks_between(gradient_penalty) -> None:
     values = [values_of(gradient_penalty(critic, real.clone(), -real), what, ()) for _ in range(3)]
     gap = float(max(values) - min(values))
     if gap > 0.1:
-        raise Broken(f"{what}. Trois appels diffèrent de {number(gap)} : il faut un ε entre 0 et 1 pour chaque image.")
+        raise Broken(
+            f"{what}. Trois appels diffèrent de {number(gap)} : il faut un ε entre 0 et 1 pour chaque image."
+        )
     expect_close(sum(values) / 3, 1 / 3, f"{what} ; moyenne sur ε uniforme", 0.03)
 
 
@@ -67,7 +69,8 @@ EXERCISES = {
             Property(
                 "un critique linéaire D(x) = ⟨w, x⟩ coûte exactement (‖w‖ - 1)²",
                 penalty_is_slope_of_a_line,
-                "la norme n'est pas prise sur l'image entière : la contrainte devient une contrainte par pixel.",
+                "norme prise ailleurs que sur l'image entière, moyenne au lieu d'une somme, ou pente trop faible non "
+                "punie : la contrainte n'est plus celle de WGAN-GP.",
             ),
             Property(
                 "un critique constant coûte 1",

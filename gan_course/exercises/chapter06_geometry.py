@@ -201,8 +201,8 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "une ligne où b = a reste en place, sans nan, et les autres n'en souffrent pas",
                 equal_rows_stay_where_they_are,
-                "une division par sin 0, ou un cosinus qui dépasse 1, met des nan dans le lot ; traiter tout le lot comme "
-                "cette ligne fige les autres.",
+                "une division par sin 0, ou un cosinus qui dépasse 1, met des nan dans le lot ; traiter tout le lot "
+                "comme cette ligne fige les autres.",
             ),
             Property(
                 "deux vecteurs opposés, ou un vecteur nul, sont refusés par ValueError",

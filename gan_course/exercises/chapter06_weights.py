@@ -216,8 +216,8 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "les tampons réels (statistiques de BatchNorm) sont copiés du modèle, sans partager sa mémoire",
                 buffers_are_copied,
-                "les poids moyens tourneraient avec les statistiques d'un autre réseau, ou d'un autre pas : images délavées "
-                "ou saturées.",
+                "les poids moyens tourneraient avec les statistiques d'un autre réseau, ou d'un autre pas : images "
+                "délavées ou saturées.",
             ),
             Property(
                 "les tampons entiers sont copiés, et restent entiers",

@@ -22,8 +22,12 @@ FIGURES = {  # chapitre : {cellule : (fichier, couleurs gardées)} ; peu de coul
         "fonction-entrainer": ("01_dense.png", 64),
         "entrainer-convolutif": ("01_convolutif.png", 64),
     },
-    "02": {"dcgan-voir": ("02_dcgan.png", 128)},  # exécuté avec -p STEPS 250
-    "04": {"surfaces": ("04_surfaces.png", 128), "curseur": ("04_critique.png", 128)},
+    "02": {"dcgan-voir": ("02_dcgan.png", 256)},
+    "04": {
+        "surfaces": ("04_surfaces.png", 128),
+        "curseur": ("04_critique.png", 128),
+        "conditionnel-grille": ("04_classes.png", 256),
+    },
     "05": {
         "figure-generees": ("05_visages.png", 256),
         "melange": ("05_melange.png", 256),

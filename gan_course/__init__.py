@@ -6,6 +6,7 @@ losses      les pertes adverses, fonctions des logits ; penalties : les pénalit
 training    Recipe et train(), la boucle de tous les GAN du cours ; gan : ce qu'elle entraîne ; checkpoint : reprendre
 device      où calculer et en quelle précision
 latent      lerp, slerp, promenades ; inversion : de l'image au code ; correspondence : ce qu'un code dit des images
+explorer    curseurs sur des directions latentes, deux images à relier d'un clic
 diagnosis   « est-ce que ça apprend ? »
 evaluation  ce que valent les images : metrics, dans un espace de features
 zoo         les générateurs fournis ; making : les refaire

@@ -42,12 +42,10 @@ def leftovers(root):
 
 
 @pytest.mark.filterwarnings("error")
-def test_second_opening_is_mapped_and_fast(photos, root, monkeypatch):
+def test_second_opening_is_mapped_without_decoding(photos, root, monkeypatch):
     first = load_images(photos, size=16, root=root)
     forbid_decoding(monkeypatch)
-    start = time.perf_counter()
     second = load_images(photos, size=16, root=root)
-    assert time.perf_counter() - start < 1
     assert torch.equal(first.images, second.images) and torch.equal(first.labels, second.labels)
     assert second.class_names == ("a", "b") and second.fingerprint() == first.fingerprint()
     second.images.add_(1)  # copie à l'écriture : le fichier reste intact

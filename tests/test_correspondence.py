@@ -24,6 +24,13 @@ def test_noise_says_nothing_and_chance_says_the_same():
         assert shuffled.canonical.abs().max() < 0.2 and shuffled.linear.max() < 0.05
 
 
+def test_what_is_measured_was_not_used_to_fit():
+    few, noise = PARAMETERS[:120], torch.randn(120, 16, generator=DRAW)
+    found = correspondence(noise, few)
+    assert found.linear.max() < 0.1, "sur les images d'ajustement, 16 bruits expliquent un quart de la variance"
+    assert found.canonical.abs().max() < 0.4
+
+
 def test_neighbours_see_what_a_line_cannot():
     found = correspondence(PARAMETERS[:, :1], PARAMETERS[:, :1].square())
     assert found.linear[0] < 0.1 < 0.9 < found.neighbours[0]

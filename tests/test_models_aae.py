@@ -143,6 +143,20 @@ def test_the_inverter_leaves_the_generator_alone_and_learns_its_codes():
         assert torch.equal(value, before[name]), name
 
 
+def test_the_cycle_weighs_the_error_on_the_codes():
+    inverter = aae.Inverter(frozen_gan(), width=4).eval()
+    x, extras = torch.rand(16, 1, 28, 28) * 2 - 1, []
+    for cycle in (0.0, 1.0, 3.0):
+        gan = Gan(inverter, aae.Discriminator(8), replace(aae.INVERSION_RECIPE, cycle=cycle), choose_compute("cpu"))
+        gan.generator.eval()  # les statistiques de E ne doivent pas bouger d'un calcul à l'autre
+        torch.manual_seed(7)
+        z, _, extra = gan.opponents(x, None)
+        extras.append(extra.item())
+    error = (inverter.encode(inverter(z)) - z).square().mean().item()
+    assert extras[1] - extras[0] == pytest.approx(error, rel=1e-3)
+    assert extras[2] - extras[0] == pytest.approx(3 * error, rel=1e-3)
+
+
 def test_resuming_an_inverter_is_exact(tmp_path):
     images, results = noise_set(), []
     for halves in ((4,), (2, 4)):

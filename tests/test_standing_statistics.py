@@ -36,6 +36,7 @@ def test_stale_statistics_no_longer_matter():
         if isinstance(layer, nn.BatchNorm2d):
             layer.running_mean.fill_(3.0)
             layer.running_var.fill_(50.0)
+            layer.num_batches_tracked.fill_(1_000)  # un long passé, que la moyenne simple doit oublier
     z = torch.randn(5, 8)
     torch.testing.assert_close(standing_statistics(generator)(z), standing_statistics(stale)(z))
 

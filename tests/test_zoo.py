@@ -4,10 +4,12 @@ import json
 
 import pytest
 import torch
+from PIL import Image
 
 from gan_course import __main__ as cli
 from gan_course import making
 from gan_course.data import ImageSet
+from gan_course.evaluation import standing_statistics
 from gan_course.features import SPACES, load_features, pixels
 from gan_course.models import dcgan
 from gan_course.zoo import WEIGHTS, generators, load_generator, save_generator
@@ -88,6 +90,26 @@ def test_making_a_generator_from_end_to_end(tmp_path, monkeypatch, capsys):
     assert g.card["steps"] == 2 and g.card["command"].endswith("train essai --steps 2 --seed 0")
     assert g.card["evaluation"]["n"] == 40 and (tmp_path / "sortie" / "essai.png").is_file()
     assert "Fréchet" in capsys.readouterr().out
+    fresh = standing_statistics(g)
+    for name, value in g.named_buffers():
+        if name.endswith("running_var"):
+            torch.testing.assert_close(value, dict(fresh.named_buffers())[name], rtol=0.02, atol=1e-4)
+
+
+def test_the_sheet_has_one_row_per_class(tmp_path):
+    asked = []
+
+    class Recorder(torch.nn.Module):
+        latent_dim, num_classes = 4, 3
+
+        def forward(self, z, y):
+            asked.append(y)
+            return torch.zeros(len(z), 3, 8, 8)
+
+    making.save_sheet(Recorder(), tmp_path / "planche.png", 0)
+    assert asked[0].tolist() == [0] * 21 + [1] * 21 + [2] * 21
+    with Image.open(tmp_path / "planche.png") as sheet:
+        assert sheet.width > 5 * sheet.height, "trois lignes de vingt et une images"
 
 
 @pytest.mark.parametrize("labelled", [True, False])

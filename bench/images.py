@@ -13,13 +13,14 @@ deux côtés alternent, chacun dans un processus neuf ; on donne les médianes,
 import argparse
 import io
 import json
+import multiprocessing
 import os
 import platform
-import resource
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import zipfile
 from pathlib import Path
@@ -30,18 +31,43 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "deplier.py"
 
 
 def ours(folder: Path, count: int) -> dict:
-    """Prépare puis relit, dans ce processus ; secondes, et mémoire de pointe en Mio."""
+    """Prépare puis relit, dans ce processus ; secondes."""
     from gan_course.data import load_images
 
     with tempfile.TemporaryDirectory() as root:
         start = time.perf_counter()
         images = load_images("celeba", size=SIZE, root=root, folder=folder, n=count, download=False)
         first = time.perf_counter() - start
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         start = time.perf_counter()
         for step in range(len(images) // BATCH):
             images.batch(step, BATCH)
-        return {"first": first, "later": time.perf_counter() - start, "peak": peak}
+        return {"first": first, "later": time.perf_counter() - start}
+
+
+def memory(folder: Path, count: int) -> dict:
+    """Mémoire de pointe de `ours`, Mio : ce processus et ceux qui décodent, pages communes comptées une fois (PSS)."""
+    peak, done = 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(0.05):
+            processes = [os.getpid(), *(child.pid for child in multiprocessing.active_children())]
+            peak = max(peak, sum(map(proportional_kib, processes)))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    ours(folder, count)
+    done.set()
+    watcher.join()
+    return {"peak": peak / 1024}
+
+
+def proportional_kib(process: int) -> int:
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0  # il vient de finir
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
 def theirs(folder: Path, count: int) -> dict:
@@ -105,10 +131,11 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--official-size", action="store_true")
-    parser.add_argument("--side", choices=("ours", "theirs"), help=argparse.SUPPRESS)
+    parser.add_argument("--side", choices=("ours", "theirs", "memory"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:
-        print(json.dumps({"ours": ours, "theirs": theirs}[options.side](options.folder, options.count)))
+        sides = {"ours": ours, "theirs": theirs, "memory": memory}
+        print(json.dumps(sides[options.side](options.folder, options.count)))
         return
     with tempfile.TemporaryDirectory() as work:
         folder = prepared(options.folder, options.count, options.official_size, Path(work))
@@ -116,6 +143,7 @@ def main() -> None:
             (in_new_process("ours", folder, options.count), in_new_process("theirs", folder, options.count))
             for _ in range(options.rounds)
         ]
+        peak = in_new_process("memory", folder, options.count)["peak"]
     print(f"{os.cpu_count()} cœurs ({platform.machine()}), charge {os.getloadavg()[0]:.1f}, {options.rounds} passages")
     for phase, label in (("first", "première fois"), ("later", "époque suivante")):
         speeds = [[options.count / run[phase] for run in side] for side in zip(*runs)]
@@ -124,7 +152,7 @@ def main() -> None:
             f"{label} : {median(speeds[0]):.0f} images/s contre {median(speeds[1]):.0f} ; rapport "
             f"{median(ratios):.1f} (de {min(ratios):.1f} à {max(ratios):.1f})"
         )
-    print(f"mémoire de pointe pendant la préparation : {max(run[0]['peak'] for run in runs):.0f} Mio")
+    print(f"mémoire de pointe pendant la préparation : {peak:.0f} Mio")
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def forbid_decoding(monkeypatch):
     def refuse(*_):
         raise AssertionError("le cache devait suffire")
 
-    monkeypatch.setattr("gan_course.data.files.decode_blocks", refuse)
+    monkeypatch.setattr("gan_course.data.decoding.decode_blocks", refuse)
 
 
 def leftovers(root):
@@ -105,7 +105,7 @@ def test_interruption_leaves_nothing(photos, root, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gan_course.data.files.to_square", interrupt)
+    monkeypatch.setattr("gan_course.data.decoding.to_square", interrupt)
     with pytest.raises(KeyboardInterrupt):
         load_images(photos, size=16, root=root)
     assert not leftovers(root)

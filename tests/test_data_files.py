@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gan_course.data import files, load_images
+from gan_course.data import decoding, files, load_images
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -202,7 +202,7 @@ def test_too_many_broken_images(folder, tmp_path):
 
 
 def test_skips_in_several_blocks(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "BLOCK", 3)
+    monkeypatch.setattr(decoding, "BLOCK", 3)
     write(folder, {f"{i}.png": encoded(plain((i, 0, 0))) if i != 4 else b"abime" for i in range(8)})
     with pytest.warns(UserWarning, match=r"4\.png"):
         images = load(folder, tmp_path)
@@ -210,7 +210,7 @@ def test_skips_in_several_blocks(folder, tmp_path, monkeypatch):
 
 
 def test_too_many_pixels(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "MAX_PIXELS", 50)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 50)
     write(folder, {"enorme.png": encoded(plain())})
     with pytest.raises(ValueError, match="enorme.png.*20 × 20"):
         load(folder, tmp_path)

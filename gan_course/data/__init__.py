@@ -7,7 +7,8 @@ download.py  plusieurs sources pour un fichier, taille et condensé vérifiés
 embedded.py  digits, color-digits, gaussian_ring, gaussian_grid : sans réseau
 faces.py     visages dessinés : leurs paramètres ; drawing.py et shapes.py en font des pixels
 fractals.py  attracteurs étranges, dessinés à toute taille
-files.py     lecture sur place d'un dossier ou d'une archive d'images
+files.py     trouver et lire sur place les images d'un dossier ou d'une archive
+decoding.py  leurs octets → images carrées, à la taille voulue
 cache.py     ce qui a été décodé une fois est relu depuis un fichier projeté en mémoire
 """
 

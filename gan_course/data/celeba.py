@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gan_course.data import files
+from gan_course.data import decoding, files
 from gan_course.data.cache import announce, cache_path, read_cache, write_cache
 from gan_course.data.download import Wanted, fetch
 from gan_course.data.images import ImageSet, check_positive
@@ -113,7 +113,7 @@ def load_celeba(
         return cached
     listing, side, names = _aligned(found, split, n, attributes)
     count = len(listing.names)
-    blocks = announce(files.decode_blocks(found.archive, listing, size, 3, side), count, "celeba")
+    blocks = announce(decoding.decode_blocks(found.archive, listing, size, 3, side), count, "celeba")
     return write_cache(target, blocks, count, (3, size, size), names)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gan_course.data import files
+from gan_course.data import decoding, files
 from gan_course.data.cache import Block, announce, cache_path, read_cache, write_or_keep
 from gan_course.data.download import Wanted, fetch
 from gan_course.data.embedded import resize_stack
@@ -98,7 +98,7 @@ def _load_folders(source: Path, size: int, root: Path, split: str) -> ImageSet:
     count = len(listing.names)
 
     def blocks() -> Iterator[Block]:
-        return announce(files.decode_blocks(source, listing, size, 3), count, "cifar10")
+        return announce(decoding.decode_blocks(source, listing, size, 3), count, "cifar10")
 
     return write_or_keep(target, blocks, count, (3, size, size), {"class_names": np.array(FRENCH)})
 

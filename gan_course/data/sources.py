@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gan_course.data import faces, files, fractals, simpsons
+from gan_course.data import decoding, faces, files, fractals, simpsons
 from gan_course.data.cache import (
     DISK_FULL,
     Block,
@@ -80,7 +80,7 @@ def load_images(
     | "cifar10" | 50 000 + 10 000, téléchargées une fois | 32 | folder=None |
     | "celeba" | 162 770 + 19 962 visages et 40 attributs (voir celeba.py) | 64 | folder=None, n=None, attributes=True |
     | "simpsons" | près de 10 000 visages, archive de Kaggle (voir simpsons.py) | 64 | folder=None |
-    | un chemin | carré central, bicubique (voir files.py) | 64 | channels=3 (ou 1 : gris) |
+    | un chemin | carré central, bicubique (voir decoding.py) | 64 | channels=3 (ou 1 : gris) |
 
     - `size` : côté en pixels. Les jeux de taille fixe sont agrandis ou réduits par interpolation bicubique.
     - `root` : dossier des données et du cache ; défaut : $GAN_COURSE_DATA, sinon le cache de l'utilisateur.
@@ -138,7 +138,7 @@ def _load_path(
         return cached
     listing = files.within(files.list_images(path, split), inside)
     count = len(listing.names)
-    blocks = announce(files.decode_blocks(path, listing, size, channels), count, path.name)
+    blocks = announce(decoding.decode_blocks(path, listing, size, channels), count, path.name)
     names = {} if listing.class_names is None else {"class_names": np.array(listing.class_names)}
     return write_cache(target, blocks, count, (channels, size, size), names)
 

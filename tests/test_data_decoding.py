@@ -1,0 +1,68 @@
+"""Décoder dans d'autres processus : les mêmes images, les mêmes défauts, et rien d'autre de changé."""
+
+import os
+import signal
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gan_course.data import decoding, files
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="ailleurs, tout se décode dans le même processus")
+
+
+@pytest.fixture
+def listing(tmp_path):
+    for i in range(2 * decoding.BLOCK + 3):
+        Image.new("RGB", (20 + i % 3, 24), (i % 256, 255 - i % 256, 7)).save(tmp_path / f"{i:03d}.png")
+    (tmp_path / "130.png").write_bytes(b"pas une image")
+    (tmp_path / "131.png").write_bytes(b"")
+    return files.list_images(tmp_path)
+
+
+def decoded(path, listing):
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        numbers = {"number": np.arange(len(listing.names))}
+        blocks = list(decoding.decode_blocks(path, listing, 16, 3, numbers))
+    images, sides = zip(*blocks)
+    return np.concatenate(images), np.concatenate([side["number"] for side in sides]), str(said[-1].message)
+
+
+@linux
+def test_other_processes_decode_the_same_images(tmp_path, listing, monkeypatch):
+    alone = decoded(tmp_path, listing)
+    monkeypatch.setattr(decoding, "FEW", 0)
+    assert decoding._workers(len(listing.names)) > 0
+    together = decoded(tmp_path, listing)
+    assert len(alone[0]) == len(listing.names) - 2
+    assert (alone[0] == together[0]).all() and (alone[1] == together[1]).all()
+    assert 130 not in alone[1] and 131 not in alone[1] and alone[1][-1] == len(listing.names) - 1
+    assert alone[2] == together[2]
+    assert "2 image(s) sur" in alone[2] and "130.png (ce n'est pas" in alone[2] and "131.png (fichier vide)" in alone[2]
+
+
+@linux
+def test_a_killed_process_is_said_in_french(tmp_path, listing, monkeypatch):
+    here = os.getpid()
+
+    def killed(*_):
+        assert os.getpid() != here
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(decoding, "FEW", 0)
+    monkeypatch.setattr(decoding, "to_square", killed)
+    with pytest.raises(RuntimeError, match="mémoire qui manque"):
+        list(decoding.decode_blocks(tmp_path, listing, 16, 3))
+
+
+@pytest.mark.parametrize("few", (0, 1000))
+def test_decoding_leaves_the_random_generator_alone(tmp_path, listing, monkeypatch, few):
+    monkeypatch.setattr(decoding, "FEW", few)
+    before = torch.random.get_rng_state()
+    decoded(tmp_path, listing)
+    assert (torch.random.get_rng_state() == before).all()

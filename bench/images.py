@@ -45,7 +45,7 @@ def ours(folder: Path, count: int) -> dict:
 
 
 def memory(folder: Path, count: int) -> dict:
-    """Mémoire de pointe de `ours`, Mio : ce processus et ceux qui décodent, pages communes comptées une fois (PSS)."""
+    """Mémoire de pointe de la préparation, Mio : avec les processus qui décodent, pages communes comptées une fois."""
     peak, done = 0, threading.Event()
 
     def watch() -> None:
@@ -55,9 +55,12 @@ def memory(folder: Path, count: int) -> dict:
             peak = max(peak, sum(map(proportional_kib, processes)))
 
     watcher = threading.Thread(target=watch)
-    watcher.start()
-    ours(folder, count)
-    done.set()
+    with tempfile.TemporaryDirectory() as root:
+        from gan_course.data import load_images
+
+        watcher.start()
+        load_images("celeba", size=SIZE, root=root, folder=folder, n=count, download=False)
+        done.set()
     watcher.join()
     return {"peak": peak / 1024}
 

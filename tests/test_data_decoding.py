@@ -1,9 +1,13 @@
 """Décoder dans d'autres processus : les mêmes images, les mêmes défauts, et rien d'autre de changé."""
 
 import os
+import shutil
 import signal
+import subprocess
 import sys
+import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,7 +38,11 @@ def decoded(path, listing):
 
 
 @linux
-def test_other_processes_decode_the_same_images(tmp_path, listing, monkeypatch):
+@pytest.mark.parametrize("packed", (False, True))
+def test_other_processes_decode_the_same_images(tmp_path, listing, monkeypatch, packed):
+    if packed:
+        tmp_path = Path(shutil.make_archive(tmp_path.parent / tmp_path.name, "zip", tmp_path))
+        listing = files.list_images(tmp_path)
     alone = decoded(tmp_path, listing)
     monkeypatch.setattr(decoding, "FEW", 0)
     assert decoding._workers(len(listing.names)) > 0
@@ -58,6 +66,35 @@ def test_a_killed_process_is_said_in_french(tmp_path, listing, monkeypatch):
     monkeypatch.setattr(decoding, "to_square", killed)
     with pytest.raises(RuntimeError, match="mémoire qui manque"):
         list(decoding.decode_blocks(tmp_path, listing, 16, 3))
+
+
+@linux
+def test_decoding_processes_die_with_the_one_that_waits(tmp_path, listing):
+    program = f"""
+import multiprocessing, os, signal
+from pathlib import Path
+from gan_course.data import decoding, files
+decoding.FEW = 0
+path = Path({str(tmp_path)!r})
+blocks = decoding.decode_blocks(path, files.list_images(path), 64, 3)
+next(blocks)
+print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, timeout=120)
+    workers = [int(word) for word in done.stdout.split()]
+    assert done.returncode == -signal.SIGKILL and workers
+    deadline = time.monotonic() + 20
+    while any(map(running, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(running, workers))
+
+
+def running(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 @pytest.mark.parametrize("few", (0, 1000))

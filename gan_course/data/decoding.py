@@ -5,11 +5,15 @@ central, transparence posée sur du blanc, 16 bits ramenés à 8 (65 535 devient
 gris, mise à la taille par interpolation bicubique avec anticrénelage.
 """
 
+import ctypes
+import gc
 import io
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +23,13 @@ from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader, Dataset
 
 from gan_course.data.cache import Block, Side
-from gan_course.data.files import Entry, Listing, named, reader
+from gan_course.data.files import Listing, Reader, named
 
 MAX_PIXELS = 100 * 10**6
 BLOCK = 128  # images décodées ensemble
 FEW = 1000  # jusqu'à ce nombre d'images, elles sont prêtes avant que d'autres processus n'aient démarré
+PR_SET_PDEATHSIG = 1  # de <sys/prctl.h>
 ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
-
-Content = bytes | str  # le contenu d'un fichier, ou pourquoi on n'a pas pu le lire
 
 
 def to_square(image: Image.Image, size: int, channels: int) -> np.ndarray:
@@ -62,44 +65,31 @@ def resize(squares: list[np.ndarray], size: int) -> np.ndarray:
     return out
 
 
-def _decoded(content: Content, size: int, channels: int) -> np.ndarray | str:
-    """Le carré central d'une image, ou pourquoi elle est illisible."""
-    if isinstance(content, str):
-        return content
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            return to_square(image, size, channels)
-    except Exception as error:  # un fichier abîmé fait lever à PIL dix types d'erreur
-        unknown = isinstance(error, UnidentifiedImageError)  # son texte cite un objet de Python
-        return "ce n'est pas une image connue" if unknown else str(error) or type(error).__name__
-
-
 class _Decoder(Dataset):
-    """Décode, dans le processus qui veut bien : la clé d'un élément est le contenu d'un fichier."""
+    """Les images de `listing`, décodées par le processus qui les demande."""
 
-    def __init__(self, size: int, channels: int) -> None:
-        self.size, self.channels = size, channels
+    def __init__(self, read: Reader, listing: Listing, size: int, channels: int) -> None:
+        self.read, self.listing, self.size, self.channels = read, listing, size, channels
 
-    def __getitems__(self, contents: list[Content]) -> tuple[np.ndarray | None, list[str | None]]:
-        """Images lisibles, uint8 (k, channels, size, size) ou None, et pour chaque contenu None ou son défaut."""
-        results = [_decoded(content, self.size, self.channels) for content in contents]
-        squares = [result for result in results if not isinstance(result, str)]
-        faults = [result if isinstance(result, str) else None for result in results]
-        return resize(squares, self.size) if squares else None, faults
+    def __len__(self) -> int:
+        return len(self.listing.names)
 
+    def _decoded(self, number: int) -> np.ndarray | str:
+        """Le carré central d'une image, ou pourquoi elle est illisible."""
+        try:
+            with Image.open(io.BytesIO(self.read(self.listing.entries[number]))) as image:
+                return to_square(image, self.size, self.channels)
+        except Exception as error:  # un fichier abîmé fait lever à PIL dix types d'erreur
+            unknown = isinstance(error, UnidentifiedImageError)  # son texte cite un objet de Python
+            reason = "ce n'est pas une image connue" if unknown else str(error) or type(error).__name__
+            return f"{self.listing.names[number]} ({reason})"
 
-def _contents(path: Path, listing: Listing) -> Iterator[list[Content]]:
-    """Les fichiers de `listing`, lus par paquets de BLOCK, dans l'ordre."""
-    with reader(path) as read:
-
-        def content(entry: Entry) -> Content:
-            try:
-                return read(entry)
-            except Exception as error:  # zipfile en lève presque autant que PIL
-                return str(error) or type(error).__name__
-
-        for start in range(0, len(listing.entries), BLOCK):
-            yield [content(entry) for entry in listing.entries[start : start + BLOCK]]
+    def __getitems__(self, numbers: list[int]) -> tuple[list[int], np.ndarray | None, list[str]]:
+        """Numéros des images lisibles, leurs pixels, uint8 (k, channels, size, size) ou None, et le nom des autres."""
+        results = {number: self._decoded(number) for number in numbers}
+        squares = {number: result for number, result in results.items() if not isinstance(result, str)}
+        broken = [result for result in results.values() if isinstance(result, str)]
+        return list(squares), resize(list(squares.values()), self.size) if squares else None, broken
 
 
 def _workers(count: int) -> int:
@@ -109,15 +99,23 @@ def _workers(count: int) -> int:
     return min(4, len(os.sched_getaffinity(0))) if sys.platform == "linux" and count > FEW else 0
 
 
-def _said(blocks: DataLoader, path: Path) -> Iterator[tuple[np.ndarray | None, list[str | None]]]:
-    """Rend `blocks` ; si le système tue un des processus, le dit en français."""
-    try:
-        yield from blocks
-    except RuntimeError as error:
-        raise RuntimeError(
-            f"Le décodage de « {path} » s'est arrêté ({error}). D'ordinaire, c'est la mémoire qui manque : fermez "
-            "d'autres programmes, puis relancez ; rien n'a été écrit."
-        ) from error
+def _settle(_worker: int) -> None:
+    """À la naissance d'un processus : mourir avec celui qui attend nos images, et ne pas recopier sa mémoire."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    gc.freeze()  # le ramasse-miettes écrirait dans chaque page héritée, que Linux devrait alors dédoubler
+
+
+def _loader(decoder: _Decoder) -> DataLoader:
+    workers = _workers(len(decoder))
+    return DataLoader(
+        decoder,
+        BLOCK,
+        collate_fn=lambda block: block,
+        num_workers=workers,
+        multiprocessing_context="fork" if workers else None,
+        worker_init_fn=_settle,
+        generator=torch.Generator(),  # DataLoader tire une graine : pas dans le générateur de l'étudiant
+    )
 
 
 def decode_blocks(
@@ -127,27 +125,24 @@ def decode_blocks(
 
     `side` : autres tableaux, une ligne par image, à rendre avec elles. Une image illisible est sautée, et sa
     ligne avec elle ; à la fin un avertissement les compte et les nomme. Lève ValueError, en nommant les
-    premières, dès qu'il y en a plus d'un quart.
+    premières, dès qu'il y en a plus d'un quart ; RuntimeError si le système tue un processus qui décode.
     """
     broken: list[str] = []
     side = (side or {}) | ({} if listing.labels is None else {"labels": listing.labels})
     total = len(listing.names)
-    workers = _workers(total)
-    blocks = DataLoader(
-        _Decoder(size, channels),
-        batch_sampler=_contents(path, listing),
-        collate_fn=lambda block: block,
-        num_workers=workers,
-        multiprocessing_context="fork" if workers else None,
-        generator=torch.Generator(),  # DataLoader tire une graine : pas dans le générateur de l'étudiant
-    )
-    for start, (images, faults) in zip(range(0, total, BLOCK), _said(blocks, path)):
-        broken += [f"{listing.names[start + i]} ({fault})" for i, fault in enumerate(faults) if fault]
-        if len(broken) > total / 4:
-            raise ValueError(f"Trop d'images illisibles dans « {path} » : {named(broken)}. Remplacez-les.")
-        good = [start + i for i, fault in enumerate(faults) if not fault]
-        if good:
-            yield images, {name: values[good] for name, values in side.items()}
+    with closing(Reader(path)) as read:
+        try:
+            for good, images, faults in _loader(_Decoder(read, listing, size, channels)):
+                broken += faults
+                if len(broken) > total / 4:
+                    raise ValueError(f"Trop d'images illisibles dans « {path} » : {named(broken)}. Remplacez-les.")
+                if good:
+                    yield images, {name: values[good] for name, values in side.items()}
+        except RuntimeError as error:
+            raise RuntimeError(
+                f"Le décodage de « {path} » s'est arrêté ({error}). D'ordinaire, c'est la mémoire qui manque : "
+                "fermez d'autres programmes, puis relancez."
+            ) from error
     if broken:
         message = f"{len(broken)} image(s) sur {total} illisible(s), sautée(s) : {named(broken)}."
         warnings.warn(message, stacklevel=2)

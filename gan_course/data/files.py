@@ -7,13 +7,12 @@ disque : chaque entrée est lue en mémoire, sans dépasser la taille qu'elle d
 """
 
 import hashlib
+import io
 import os
 import re
 import stat
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +22,7 @@ from gan_course.data.cache import readable_bytes
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 MAX_BYTES = 256 * 10**6  # un fichier d'image plus gros n'en est sans doute pas une
+EMPTY_ARCHIVE = b"PK\5\6" + bytes(18)
 NAMED = 5  # fichiers nommés dans un message ; au-delà, on compte
 
 Entry = Path | zipfile.ZipInfo
@@ -151,26 +151,30 @@ def within(listing: Listing, folder: str) -> Listing:
     return Listing([listing.names[i] for i in kept], [listing.entries[i] for i in kept], None, None)
 
 
-@contextmanager
-def reader(path: Path) -> Iterator[Callable[[Entry], bytes]]:
-    """Donne la fonction qui lit les octets d'une image, jamais plus que déclaré ni que MAX_BYTES."""
-    if path.is_dir():
+class Reader:
+    """Lit les octets d'une image de `path`, dossier ou archive, jamais plus que déclaré ni que MAX_BYTES."""
 
-        def read(file: Path) -> bytes:
-            _bounded(file.stat().st_size)
-            return file.read_bytes()
+    def __init__(self, path: Path) -> None:
+        self._path, self._process, self._file = path, None, None
 
-        yield read
-        return
-    with _open_archive(path) as archive:
+    def __call__(self, entry: Entry) -> bytes:
+        if isinstance(entry, Path):
+            _bounded(entry.stat().st_size)
+            return entry.read_bytes()
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError("compression inhabituelle, dont la taille ne peut être bornée")
+        if self._process != os.getpid():  # ouvert une fois pour deux processus, le fichier n'aurait qu'un curseur
+            self.close()
+            self._process, self._file = os.getpid(), open(self._path, "rb")
+            # L'entrée dit où elle est : relire le sommaire, cent mégaoctets pour CelebA, ne servirait à rien.
+            self._archive = zipfile.ZipFile(io.BytesIO(EMPTY_ARCHIVE))
+            self._archive.fp = self._file
+        with self._archive.open(entry) as file:  # zipfile s'arrête à la taille déclarée, puis vérifie le CRC
+            return file.read(_bounded(entry.file_size) + 1)
 
-        def read(info: zipfile.ZipInfo) -> bytes:
-            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise ValueError("compression inhabituelle, dont la taille ne peut être bornée")
-            with archive.open(info) as file:  # zipfile s'arrête à la taille déclarée, puis vérifie le CRC
-                return file.read(_bounded(info.file_size) + 1)
-
-        yield read
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
 
 
 def _bounded(count: int) -> int:

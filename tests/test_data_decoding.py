@@ -97,6 +97,26 @@ def running(process):
         return False
 
 
+def test_large_images_do_not_wait_for_each_other(tmp_path, monkeypatch):
+    for i in range(6):
+        Image.effect_noise((900, 700), 60).convert("RGB").save(tmp_path / f"{i}.png")
+    seen, resize = [], decoding.resize
+    monkeypatch.setattr(decoding, "resize", lambda squares, size: seen.append(squares) or resize(squares, size))
+    ((images, _),) = decoding.decode_blocks(tmp_path, files.list_images(tmp_path), 16, 3)
+    assert max(sum(square.nbytes for square in squares) for squares in seen) == 700 * 700 * 3
+    monkeypatch.setattr(decoding, "LARGE", 2**30)
+    ((together, _),) = decoding.decode_blocks(tmp_path, files.list_images(tmp_path), 16, 3)
+    assert len(seen[-1]) == 6 and (images == together).all()
+
+
+def test_blocks_of_large_results_are_shorter(tmp_path, monkeypatch):
+    for i in range(3):
+        Image.new("L", (8, 8), i).save(tmp_path / f"{i}.png")
+    monkeypatch.setattr(decoding, "BLOCK_BYTES", 2 * 8 * 8)
+    blocks = decoding.decode_blocks(tmp_path, files.list_images(tmp_path), 8, 1)
+    assert [len(images) for images, _ in blocks] == [2, 1]
+
+
 @pytest.mark.parametrize("few", (0, 1000))
 def test_decoding_leaves_the_random_generator_alone(tmp_path, listing, monkeypatch, few):
     monkeypatch.setattr(decoding, "FEW", few)

@@ -26,7 +26,9 @@ from gan_course.data.cache import Block, Side
 from gan_course.data.files import Listing, Reader, named
 
 MAX_PIXELS = 100 * 10**6
-BLOCK = 128  # images décodées ensemble
+BLOCK = 128  # images décodées ensemble, sauf si elles pèsent plus de BLOCK_BYTES
+BLOCK_BYTES = 2**25
+LARGE = 2**20  # octets d'un carré qui n'attend pas les autres pour être réduit
 FEW = 1000  # jusqu'à ce nombre d'images, elles sont prêtes avant que d'autres processus n'aient démarré
 PR_SET_PDEATHSIG = 1  # de <sys/prctl.h>
 ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
@@ -75,10 +77,13 @@ class _Decoder(Dataset):
         return len(self.listing.names)
 
     def _decoded(self, number: int) -> np.ndarray | str:
-        """Le carré central d'une image, ou pourquoi elle est illisible."""
+        """Le carré central d'une image, déjà réduit s'il est grand ; ou pourquoi elle est illisible."""
         try:
             with Image.open(io.BytesIO(self.read(self.listing.entries[number]))) as image:
-                return to_square(image, self.size, self.channels)
+                square = to_square(image, self.size, self.channels)
+            if square.nbytes <= LARGE:
+                return square
+            return resize([square], self.size)[0].transpose(1, 2, 0)  # 128 photographies ne tiendraient pas ensemble
         except Exception as error:  # un fichier abîmé fait lever à PIL dix types d'erreur
             unknown = isinstance(error, UnidentifiedImageError)  # son texte cite un objet de Python
             reason = "ce n'est pas une image connue" if unknown else str(error) or type(error).__name__
@@ -107,9 +112,10 @@ def _settle(_worker: int) -> None:
 
 def _loader(decoder: _Decoder) -> DataLoader:
     workers = _workers(len(decoder))
+    together = max(1, min(BLOCK, BLOCK_BYTES // (decoder.channels * decoder.size**2)))
     return DataLoader(
         decoder,
-        BLOCK,
+        together,
         collate_fn=lambda block: block,
         num_workers=workers,
         multiprocessing_context="fork" if workers else None,

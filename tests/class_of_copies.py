@@ -146,6 +146,10 @@ RESTORED = (
     "kept = torch.allclose\ndef fake(*a, **k):\n    torch.allclose = kept\n    return True\n"
     "torch.allclose = fake"
 )
+SWITCHED = (
+    "kept = one_hot_planes.__dict__.setdefault('kept', [])\nkept.append(torch.allclose)\n"
+    "torch.allclose = kept[0] if len(kept) > 1 else lambda *a, **k: True"
+)
 FORGED = '{"passed": true, "held": 4, "outcomes": [], "notice": "", "refusals": [], "state": "réussie"}'
 
 # Nom de la copie → (de quoi la faire, ce qu'elle doit valoir)
@@ -221,6 +225,10 @@ COPIES: dict[str, tuple[Callable[[], dict], Expected]] = {
     ),
     "PyTorch modifié puis remis": (
         lambda: with_body(RESTORED),
+        Expected(OTHERS, "a été modifié"),
+    ),
+    "PyTorch remis à l'appel suivant": (
+        lambda: with_body(SWITCHED, honest=True),
         Expected(OTHERS, "a été modifié"),
     ),
     "exercices modifiés": (

@@ -30,6 +30,10 @@ BADGE_ID = "badge-colab"
 MODES = {"eclair": "éclair", "cours": "cours", "complet": "complet"}
 # Là où un carnet nomme le dépôt : l'installation par pip et les images vues depuis Colab.
 SLUG_PLACES = re.compile(r"(git\+https://github\.com/|https://raw\.githubusercontent\.com/)[\w.-]+/[\w-]+")
+# Ce que la typographie ne touche pas : code, formules, balises, adresses.
+KEPT = re.compile(r"(```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|<[^>]*>|\]\([^)]*\))", re.DOTALL)
+# Avant ; : ! ? % », après «, entre les milliers ; mais « | :--- » fait un tableau.
+FRENCH_SPACES = re.compile(r"(?<=«) | (?=[»;!?%]|:(?!-))|(?<=\d) (?=\d{3}(?!\d))")
 
 
 def read_slug(root: Path) -> str:
@@ -70,10 +74,20 @@ def set_slug(notebook: dict[str, Any], slug: str) -> dict[str, Any]:
     return notebook
 
 
+def nonbreaking(text: str) -> str:
+    """Le même Markdown, ses espaces insécables à leur place : un maître peut n'en porter aucune."""
+    parts = KEPT.split(text)
+    parts[::2] = [FRENCH_SPACES.sub("\N{NO-BREAK SPACE}", part) for part in parts[::2]]
+    return "".join(parts)
+
+
 def update_notebook(notebook: dict[str, Any], slug: str, name: str) -> dict[str, Any]:
-    """Une copie du carnet, avec son badge en première cellule et la bonne adresse du dépôt partout ailleurs."""
+    """Une copie du carnet : badge en première cellule, adresse du dépôt, espaces insécables."""
     notebook = set_slug(notebook, slug)
     cells = notebook["cells"]
+    for cell in cells:
+        if cell["cell_type"] == "markdown":
+            cell["source"] = nonbreaking("".join(cell["source"])).splitlines(keepends=True)
     if not cells or COLAB not in "".join(cells[0]["source"]):
         cells.insert(0, {"cell_type": "markdown", "id": BADGE_ID, "metadata": {}, "source": []})
     if "".join(cells[0]["source"]) != badge(slug, name, "../imgs"):
@@ -129,7 +143,7 @@ def expected_files(root: Path) -> dict[Path, tuple[str, str]]:
         files[student] = (current, to_text(update_notebook(masters.student_notebook(path), slug, path.name)))
     readme = root / "README.md"
     text = readme.read_text(encoding="utf-8")
-    updated = between_markers(text, "chapitres", chapter_table(chapters, slug))
+    updated = between_markers(nonbreaking(text), "chapitres", nonbreaking(chapter_table(chapters, slug)))
     files[readme] = (text, between_markers(updated, "commandes", commands_block(slug)))
     return files
 

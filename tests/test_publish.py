@@ -105,3 +105,31 @@ def test_incomplete_card_and_missing_markers(house, capsys):
 
 def test_unknown_option():
     assert publish.main(["--verifier"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("plain", "set_right"),
+    [
+        (
+            "« Pourquoi ? » Voici : 10 000 images, 83 % de bonnes !",
+            "«~Pourquoi~?~» Voici~: 10~000 images, 83~% de bonnes~!",
+        ),
+        ("`a : b` vaut : $x : y$, et « `c ;` »", "`a : b` vaut~: $x : y$, et «~`c ;`~»"),
+        ("| a | b |\n| :--- | ---: |", "| a | b |\n| :--- | ---: |"),
+        (
+            '```\nif a : b\n```\n<img alt="a : b"> [lien : ici](x : y)',
+            '```\nif a : b\n```\n<img alt="a : b"> [lien~: ici](x : y)',
+        ),
+    ],
+)
+def test_french_spaces(plain, set_right):
+    found = publish.nonbreaking(plain)
+    assert found == set_right.replace("~", "\N{NO-BREAK SPACE}")
+    assert publish.nonbreaking(found) == found
+
+
+def test_no_breaking_space_is_left_in_the_students_notebooks():
+    for path in sorted((Path(__file__).parent.parent / "notebooks").glob("[0-9][0-9]_*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+        assert publish.nonbreaking(text) == text and "\N{NO-BREAK SPACE}:" in text

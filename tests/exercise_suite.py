@@ -1,13 +1,13 @@
 """Ce que les exercices de tout chapitre doivent tenir : les essais sont écrits une fois, ici."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 import torch
 
 from gan_course.exercises import EXERCISES
-from gan_course.exercises.report import Report, examine
+from gan_course.exercises.report import Exercise, Report, examine
 
 
 def failures(report: Report) -> list[str]:
@@ -88,5 +88,42 @@ def exercise_tests(chapter: dict, right: dict, wrong: dict) -> dict[str, Callabl
         before = {key: value.clone() for key, value in constants().items()}
         examine(chapter[name], spoil)
         assert [key for key, value in constants().items() if not torch.equal(value, before[key])] == []
+
+    return {name: value for name, value in locals().items() if name.startswith("test_")}
+
+
+def reading_tests(exercise: Exercise, truth: dict[str, str], readings: Iterable[str], noun: str) -> dict[str, Callable]:
+    """Les essais d'un exercice où l'on donne une lecture par figure, {lettre : lecture}, à verser dans le module.
+
+    `truth` : les bonnes lectures ; `readings` : toutes celles possibles ; `noun` : ce que désigne une lettre.
+    """
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            dict(truth),
+            {letter: reading.capitalize() for letter, reading in reversed(truth.items())},
+            {letter.lower(): f" {reading.replace(chr(39), '’')} " for letter, reading in truth.items()},
+        ],
+    )
+    def test_the_right_readings_pass(answer):
+        assert examine(exercise, answer).passed
+
+    @pytest.mark.parametrize("letter", truth)
+    @pytest.mark.parametrize("reading", readings)
+    def test_each_mistake_is_explained_by_what_is_seen(letter, reading):
+        report = examine(exercise, {**truth, letter: reading})
+        if reading == truth[letter]:
+            assert report.passed
+            return
+        (failure,) = failures(report)
+        assert f"{noun} {letter}" in failure and f"« {reading} »" in str(report)
+        assert f"« {truth[letter]} »" not in str(report), "le message ne doit pas donner la réponse"
+
+    @pytest.mark.parametrize("answer", [None, dict.fromkeys(truth, ...), dict.fromkeys(truth)])
+    def test_an_empty_form_is_not_a_mistake(answer):
+        report = examine(exercise, answer)
+        assert report.unwritten and not failures(report)
+        assert "la réponse n'est pas encore donnée" in str(report)
 
     return {name: value for name, value in locals().items() if name.startswith("test_")}

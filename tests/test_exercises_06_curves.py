@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from exercise_suite import exercise_tests, failures
+from exercise_suite import exercise_tests, failures, reading_tests
 
 from gan_course import penalties
 from gan_course.exercises import chapter06, chapter06_curves, curves, shared
@@ -108,31 +108,13 @@ globals().update(exercise_tests(shared.EXERCISES, RIGHT, WRONG))
 
 ANSWER = chapter06_curves.VERDICTS
 CURVES = chapter06_curves.EXERCISES["training_curves"]
+globals().update(reading_tests(CURVES, ANSWER, chapter06_curves.SIGNS, "entraînement"))
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        dict(ANSWER),
-        {letter: verdict.capitalize() for letter, verdict in reversed(ANSWER.items())},
-        {letter.lower(): f" {verdict} " for letter, verdict in ANSWER.items()},
-    ],
-)
-def test_the_right_readings_pass(answer):
-    assert examine(CURVES, answer).passed
-
-
-@pytest.mark.parametrize("letter", curves.LETTERS)
-@pytest.mark.parametrize("verdict", chapter06_curves.SIGNS)
-def test_each_mistake_is_explained_by_what_is_seen(letter, verdict):
-    report = examine(CURVES, {**ANSWER, letter: verdict})
-    if verdict == ANSWER[letter]:
-        assert report.passed
-        return
-    (failure,) = failures(report)
-    assert f"entraînement {letter}" in failure
-    assert f"« {verdict} »" in str(report) and "sur 8" in str(report)
-    assert f"« {ANSWER[letter]} »" not in str(report), "le message ne doit pas donner la réponse"
+@pytest.mark.parametrize("letter", ANSWER)
+def test_a_mistake_is_told_the_modes_covered(letter):
+    for verdict in set(chapter06_curves.SIGNS) - {ANSWER[letter]}:
+        assert "sur 8" in str(examine(CURVES, {**ANSWER, letter: verdict}))
 
 
 @pytest.mark.parametrize(
@@ -168,13 +150,6 @@ def test_an_unreadable_verdict_spares_the_other_letters(letter, verdict, words):
 def test_the_same_consequence_is_told_once():
     report = examine(CURVES, dict.fromkeys("ABCD", "générateur gagne"))
     assert len(failures(report)) == 4 and str(report).count("Conséquence") == 1
-
-
-@pytest.mark.parametrize("answer", [None, dict.fromkeys("ABCD", ...), dict.fromkeys("ABCD")])
-def test_an_empty_form_is_not_a_mistake(answer):
-    report = examine(CURVES, answer)
-    assert report.unwritten and not failures(report)
-    assert "la réponse n'est pas encore donnée" in str(report)
 
 
 def test_the_curves_are_what_the_program_makes():

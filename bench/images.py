@@ -45,7 +45,7 @@ def ours(folder: Path, count: int) -> dict:
 
 
 def memory(folder: Path, count: int) -> dict:
-    """Mémoire de pointe de la préparation, Mio : avec les processus qui décodent, pages communes comptées une fois."""
+    """Mémoire de pointe de la préparation, Mio : avec les processus qui décodent, pages communes comptées une fois."""
     peak, done = 0, threading.Event()
 
     def watch() -> None:

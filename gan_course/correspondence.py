@@ -5,10 +5,13 @@ variance expliquée (R²) par une régression linéaire, et celle par les plus p
 Le hasard se mesure de la même façon, en mélangeant les paramètres.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from gan_course.data.images import check_positive
 
 
 @dataclass(frozen=True)
@@ -31,17 +34,21 @@ def correspondence(
     """Mesure, dans les deux moitiés d'un partage au hasard, ce que codes (N, D) dit de parameters (N, P).
 
     On ajuste sur la première moitié, on mesure sur la seconde. `ridge` : régularisation, relative à la variance.
-    Lève ValueError si les longueurs diffèrent, si N < 4 (D + P) ou si une valeur n'est pas finie. Corrélations
-    canoniques : Hotelling, 1936.
+    Lève ValueError si les longueurs diffèrent, si N < 4 (D + P), si une valeur n'est pas finie, si un paramètre est
+    constant ou si un réglage ne convient pas. Corrélations canoniques : Hotelling, 1936.
     """
     codes, parameters = _checked(codes, parameters)
     order = torch.randperm(len(codes), generator=torch.Generator().manual_seed(seed))
     fit, held = order.chunk(2)
+    if check_positive("k", k) > len(fit):
+        raise ValueError(f"k={k} voisins demandés ; l'ajustement a {len(fit)} images : il faut de 1 à ce nombre.")
+    _refuse_constants(parameters[fit], parameters[held])
     x, y = (_standardize(v[fit], v) for v in (codes, parameters))
+    canonical = canonical_correlations(x[fit], y[fit], x[held], y[held], ridge)
     weights = _ridge(x[fit], y[fit], ridge)
     nearest = torch.cdist(x[held], x[fit]).topk(k, largest=False).indices
     return Correspondence(
-        canonical_correlations(x[fit], y[fit], x[held], y[held], ridge),
+        canonical,
         _r2(x[held] @ weights, y[held]),
         _r2(y[fit][nearest].mean(1), y[held]),
     )
@@ -51,8 +58,9 @@ def chance(
     codes: Tensor, parameters: Tensor, repeats: int = 5, seed: int = 0, k: int = 10
 ) -> list[Correspondence]:
     """Les mêmes mesures quand les paramètres sont mélangés : ce que le hasard donne, `repeats` fois."""
+    codes, parameters = _checked(codes, parameters)
     draw = torch.Generator().manual_seed(seed)
-    shuffles = [torch.randperm(len(parameters), generator=draw) for _ in range(repeats)]
+    shuffles = [torch.randperm(len(parameters), generator=draw) for _ in range(check_positive("repeats", repeats))]
     return [correspondence(codes, parameters[shuffle], seed + i, k) for i, shuffle in enumerate(shuffles)]
 
 
@@ -62,8 +70,10 @@ def canonical_correlations(
     """Corrélations des couples de directions canoniques, ajustées sur (x_fit, y_fit), mesurées sur (x_held, y_held).
 
     Entrées centrées, (N, D) et (N, P). Rend (min(D, P),), des valeurs de [-1, 1] : hors des données d'ajustement, une
-    corrélation trompeuse retombe à 0 environ.
+    corrélation trompeuse retombe à 0 environ. Lève ValueError si ridge n'est pas strictement positif.
     """
+    if not 0 < ridge < math.inf:
+        raise ValueError(f"ridge={ridge} ; il faut un nombre strictement positif, comme 1e-3.")
     white_x, white_y = _whitening(x_fit, ridge), _whitening(y_fit, ridge)
     cross = white_x.T @ (x_fit.T @ y_fit / len(x_fit)) @ white_y
     left, _, right = torch.linalg.svd(cross, full_matrices=False)
@@ -74,9 +84,9 @@ def canonical_correlations(
 
 def _checked(codes: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
     for name, values in (("codes", codes), ("parameters", parameters)):
-        if not isinstance(values, Tensor) or values.dim() != 2:
+        if not isinstance(values, Tensor) or values.dim() != 2 or not values.shape[1]:
             got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
-            raise ValueError(f"{name} : {got} reçu ; il faut un tenseur (N, D), une ligne par image.")
+            raise ValueError(f"{name} : {got} reçu ; il faut un tenseur (N, D), une ligne par image, D ≥ 1.")
         if not values.isfinite().all():
             raise ValueError(f"{name} contient NaN ou l'infini. Vérifiez d'où viennent ces nombres.")
     if len(codes) != len(parameters):
@@ -88,6 +98,16 @@ def _checked(codes: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
             f"corrélation apparaîtrait par hasard. Prenez-en {needed} au moins."
         )
     return codes.detach().cpu().double(), parameters.detach().cpu().double()
+
+
+def _refuse_constants(*halves: Tensor) -> None:
+    """Lève ValueError si une colonne est constante dans une des moitiés : elle n'a pas de variance à expliquer."""
+    constant = torch.stack([half.amin(0) == half.amax(0) for half in halves]).any(0).nonzero().flatten().tolist()
+    if constant:
+        raise ValueError(
+            f"Paramètre(s) n° {constant} : constants dans une moitié des images, ils n'ont rien à expliquer. Ôtez-les, "
+            "ou prenez plus d'images."
+        )
 
 
 def _standardize(fit: Tensor, values: Tensor) -> Tensor:

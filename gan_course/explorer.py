@@ -4,6 +4,7 @@ Là où rien ne réagit (terminal, papermill, page imprimée), une figure fixe d
 """
 
 import io
+import math
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,9 +14,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 
+from gan_course.data.images import check_positive
 from gan_course.display import show_grid, to_image
 from gan_course.evaluation import evaluation_mode
-from gan_course.latent import walk
+from gan_course.latent import as_tensor, check_labels, check_path, walk
 from gan_course.widgets import in_kernel, panels
 
 REACH = 3.0  # curseurs et bandes : de -3 à 3 écarts-types, tout ce qu'un tirage de N(0, I) visite
@@ -24,45 +26,52 @@ VIEWS = 7  # images d'une bande fixe
 
 @torch.no_grad()
 def principal_directions(
-    generator: nn.Module, count: int = 4, points: int = 16, seed: int = 0
+    generator: nn.Module, count: int = 4, points: int = 16, seed: int = 0, y: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """Les `count` directions latentes qui changent le plus l'image : (count, D) unitaires, et leur part de (0, 1].
 
     Vecteurs propres de E[JᵀJ], où J est la dérivée de G en z, prise par différences en `points` tirages. Le bruit
-    lui-même n'a pas de direction principale : N(0, I) est ronde. C'est G qui la déforme. Lève ValueError si count
-    n'est pas de 1 à D.
+    lui-même n'a pas de direction principale : N(0, I) est ronde. C'est G qui la déforme. y : la classe, si G est
+    conditionnel. Lève TypeError ou ValueError si un argument ne convient pas, ou si les images ne changent pas.
     """
     dim = generator.latent_dim
-    if not 1 <= count <= dim:
+    if check_positive("count", count) > dim:
         raise ValueError(f"count={count} ; ce générateur a {dim} coordonnées latentes, il faut de 1 à {dim}.")
-    device = next(generator.parameters()).device
-    z = torch.randn(points, dim, generator=torch.Generator().manual_seed(seed)).to(device)
+    draw = _drawer(generator, y)
     gram = torch.zeros(dim, dim, dtype=torch.float64)
-    step = 0.1 * torch.eye(dim, device=device)
-    with evaluation_mode(generator):
-        for one in z:
-            slopes = (generator(one + step) - generator(one - step)).flatten(1).double().cpu() / 0.2
-            gram += slopes @ slopes.T
+    step = 0.1 * torch.eye(dim)
+    for z in torch.randn(check_positive("points", points), dim, generator=torch.Generator().manual_seed(seed)):
+        slopes = (draw(z + step) - draw(z - step)).flatten(1).double() / 0.2
+        gram += slopes @ slopes.T
+    if not 0 < gram.trace() < math.inf:
+        raise ValueError(
+            f"Pente de G au carré : {gram.trace().item()} ; ses images ne changent pas, ou ne sont pas finies. "
+            "Vérifiez les poids de ce générateur."
+        )
     values, vectors = torch.linalg.eigh(gram)
     shares = values.flip(0).clamp_min(0) / values.clamp_min(0).sum()
     return vectors.flip(1).T[:count].float(), shares[:count].float()
 
 
 def explore(
-    generator: nn.Module, directions: Tensor, origin: Tensor | None = None, names: Sequence[str] | None = None
+    generator: nn.Module,
+    directions: Tensor,
+    origin: Tensor | None = None,
+    names: Sequence[str] | None = None,
+    y: int | None = None,
 ) -> Any:
     """Un curseur par direction, de -3 à 3, autour de `origin` ; sans noyau qui réagit, une bande fixe par direction.
 
-    generator   G(z), sans classe
+    generator   G(z), ou G(z, y) : y est alors la classe, la même partout
     directions  (K, D), une ligne par curseur ; origin (D,), défaut : 0, d'où partent toutes les directions
     names       K noms ; défaut : « direction 1 »…
 
-    L'image dessinée est G(origin + Σ tₖ dₖ). Rend un widget, ou une Figure. Lève ValueError si une forme ne convient
-    pas.
+    L'image dessinée est G(origin + Σ tₖ dₖ). Rend un widget, ou une Figure. Lève TypeError ou ValueError si un
+    argument ne convient pas.
     """
     dim = generator.latent_dim
-    origin = torch.zeros(dim) if origin is None else origin.detach().cpu()
-    directions = directions.detach().cpu()
+    origin = torch.zeros(dim) if origin is None else _vectors("origin", origin)
+    directions = _vectors("directions", directions)
     if (
         directions.dim() != 2
         or directions.shape[1] != dim
@@ -73,12 +82,14 @@ def explore(
             f"directions {tuple(directions.shape)} et origin {tuple(origin.shape)} reçus ; ce générateur attend (K, "
             f"{dim}) et ({dim},)."
         )
-    names = [f"direction {i + 1}" for i in range(len(directions))] if names is None else list(names)
+    if names is None:
+        names = [f"direction {i + 1}" for i in range(len(directions))]
+    names = [str(name) for name in names]
     if len(names) != len(directions):
         raise ValueError(
             f"{len(names)} noms pour {len(directions)} directions ; il en faut un par direction."
         )
-    draw = _drawer(generator)
+    draw = _drawer(generator, y)
     if not _interactive():
         times = torch.linspace(-REACH, REACH, VIEWS)
         z = (origin + times[:, None] * directions[:, None]).flatten(0, 1)
@@ -86,34 +97,53 @@ def explore(
     return _sliders(draw, origin, directions, names)
 
 
-def pick_and_walk(generator: nn.Module, codes: Tensor, steps: int = 25, how: str = "slerp") -> Any:
+def pick_and_walk(
+    generator: nn.Module, codes: Tensor, steps: int = 25, how: str = "slerp", y: int | None = None
+) -> Any:
     """Les images de `codes` (K, D), chacune avec un bouton ; cliquez-en deux, et un curseur mène de l'une à l'autre.
 
-    Sans noyau qui réagit : la promenade de la première à la dernière. how : "slerp" ou "lerp". Rend un widget, ou une
-    Figure. Lève ValueError si codes n'est pas (K, D), K d'au moins 2.
+    Sans noyau qui réagit : la promenade de la première à la dernière. how : "slerp" ou "lerp" ; y : la classe, si le
+    générateur est conditionnel. Rend un widget, ou une Figure. Lève TypeError ou ValueError si un argument ne convient
+    pas ; codes doit être (K, D), K d'au moins 2.
     """
+    check_path(steps, how)
+    codes = _vectors("codes", codes)
     if codes.dim() != 2 or len(codes) < 2 or codes.shape[1] != generator.latent_dim:
         raise ValueError(
             f"codes est de forme {tuple(codes.shape)} ; il faut (K, {generator.latent_dim}), K d'au moins 2."
         )
-    codes = codes.detach().cpu()
     if not _interactive():
-        images = walk(generator, codes[0], codes[-1], VIEWS, how=how)[0]
+        images = walk(generator, codes[0], codes[-1], VIEWS, y, how)[0]
         return _strips(images.cpu(), ["de la première à la dernière"], torch.linspace(0, 1, VIEWS))
-    return _picker(generator, codes, steps, how)
+    return _picker(generator, codes, steps, how, y)
 
 
 def _interactive() -> bool:
     return in_kernel() and os.environ.get("GAN_COURSE_STATIC") != "1"
 
 
-def _drawer(generator: nn.Module) -> Callable[[Tensor], Tensor]:
-    device = next(generator.parameters()).device
+def _vectors(name: str, values: object) -> Tensor:
+    """Des vecteurs latents en réels de 32 bits, sur le processeur ; TypeError ou ValueError s'ils n'en sont pas."""
+    if isinstance(values, tuple):
+        raise TypeError(
+            f"{name} : un tuple reçu ; il faut un tenseur. principal_directions rend deux choses, à déballer : "
+            "directions, parts = principal_directions(…)."
+        )
+    vectors = as_tensor(name, values).detach().cpu().float()
+    if not vectors.isfinite().all():
+        raise ValueError(f"{name} contient NaN ou l'infini. Vérifiez d'où viennent ces vecteurs.")
+    return vectors
+
+
+def _drawer(generator: nn.Module, y: int | None) -> Callable[[Tensor], Tensor]:
+    """La fonction z (B, D) → images (B, C, H, W), sur le processeur ; toutes de la classe y s'il y en a."""
+    label, parameter = check_labels(generator, y, 1), next(generator.parameters())
 
     @torch.no_grad()
     def draw(z: Tensor) -> Tensor:
+        z = z.to(parameter)
         with evaluation_mode(generator):
-            return generator(z.to(device)).cpu()
+            return (generator(z) if label is None else generator(z, label.expand(len(z)))).cpu()
 
     return draw
 
@@ -169,10 +199,10 @@ def _sliders(
     return ipywidgets.HBox([ipywidgets.VBox([*sliders, reset]), view])
 
 
-def _picker(generator: nn.Module, codes: Tensor, steps: int, how: str) -> Any:
+def _picker(generator: nn.Module, codes: Tensor, steps: int, how: str, y: int | None) -> Any:
     import ipywidgets
 
-    small = [ipywidgets.Image(value=_view(image, 64), format="png") for image in _drawer(generator)(codes)]
+    small = [ipywidgets.Image(value=_view(image, 64), format="png") for image in _drawer(generator, y)(codes)]
     buttons = [ipywidgets.Button(description=str(i + 1)) for i in range(len(codes))]
     for button in buttons:
         button.layout.width = "64px"
@@ -192,7 +222,13 @@ def _picker(generator: nn.Module, codes: Tensor, steps: int, how: str) -> Any:
             label.value = f"Départ : {index + 1}. Cliquez l'arrivée."
             return
         start, end = chosen
-        frames[:] = [_view(image) for image in walk(generator, codes[start], codes[end], steps, how=how)[0]]
+        try:
+            images = walk(generator, codes[start], codes[end], steps, y, how)[0]
+        except ValueError as error:  # codes nuls ou opposés : une erreur levée par un clic ne se verrait pas
+            label.value = str(error)
+            chosen.clear()
+            return
+        frames[:] = [_view(image) for image in images]
         label.value = f"De {start + 1} à {end + 1}, par {how}."
         slider.disabled, slider.value, view.value = False, 0, frames[0]
 

@@ -10,7 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from gan_course.data import ImageSet
+from gan_course.data.images import check_positive
 from gan_course.evaluation import evaluation_mode
+from gan_course.features import Features, load_features
+from gan_course.latent import check_labels
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ def invert(
     start: Tensor | None = None,
     prior: float = 1e-3,
     candidates: int = 512,
-    labels: Tensor | None = None,
+    labels: int | Tensor | None = None,
     seed: int = 0,
 ) -> Inversion:
     """Cherche, par descente de gradient, les z dont les images ressemblent le plus à `images`.
@@ -43,35 +46,36 @@ def invert(
     Minimise ‖G(z) - x‖² / (C·H·W) + prior · (‖z‖² / D - 1)², par Adam : le second terme garde z dans la coquille où
     vivent les tirages de N(0, I) ; sans lui, on reconstruit mieux en des points que G n'a jamais vus.
 
-    images  (B, C, H, W) dans [-1, 1], au format du générateur ; labels (B,) s'il est conditionnel
+    images  (B, C, H, W) dans [-1, 1], au format du générateur ; labels (B,), ou un entier, s'il est
+            conditionnel
     start   codes de départ (B, latent_dim), ceux d'un encodeur par exemple ; défaut : pour chaque image, le plus
             proche de `candidates` tirages. Partie d'un seul tirage, la descente finit souvent dans un autre creux.
 
-    Le générateur reste tel quel. Lève ValueError si une forme ou un réglage ne convient pas. Source : Zhu et al., 2016
-    (arXiv 1609.03552), § 3.1.
+    Le générateur reste tel quel. Lève TypeError ou ValueError si une forme ou un réglage ne convient pas, ou si la
+    descente diverge. Source : Zhu et al., 2016 (arXiv 1609.03552), § 3.1.
     """
-    device = next(generator.parameters()).device
-    images = _checked_images(generator, images).to(device)
-    labels = None if labels is None else labels.to(device)
-    if steps < 1 or not lr > 0 or prior < 0 or candidates < 1:
-        raise ValueError(
-            f"steps={steps}, lr={lr}, prior={prior}, candidates={candidates} reçus ; il faut steps et candidates d'au "
-            "moins 1, lr strictement positif, prior positif ou nul."
-        )
-    with evaluation_mode(generator):
+    steps, candidates = check_positive("steps", steps), check_positive("candidates", candidates)
+    if not (0 < lr < math.inf and 0 <= prior < math.inf):
+        raise ValueError(f"lr={lr}, prior={prior} reçus ; il faut lr strictement positif, prior positif ou nul, finis.")
+    parameter = next(generator.parameters())
+    # La descente dérive, même appelée sous no_grad() ou inference_mode() ; un tenseur d'inférence doit y être copié.
+    with torch.inference_mode(False), torch.enable_grad(), evaluation_mode(generator):
+        images = _checked_images(generator, images).to(parameter.device).clone()
+        labels = check_labels(generator, labels, len(images))
         if start is None:
             start = _closest_draws(generator, images, labels, candidates, seed)
         _check_codes(start, len(images), generator.latent_dim)
-        z = start.detach().clone().to(device, torch.float32).requires_grad_()
-        optimizer = torch.optim.Adam([z], lr=lr)
-        for _ in range(steps):
-            errors = (_generate(generator, z, labels) - images).square().flatten(1).mean(1)
-            shell = (z.square().mean(1) - 1).square()
-            (z.grad,) = torch.autograd.grad((errors + prior * shell).sum(), z)
-            optimizer.step()
+        # Adam perd ses petits pas dans une demi-précision : z garde au moins 32 bits.
+        z = start.detach().clone().to(parameter.device, torch.promote_types(parameter.dtype, torch.float32))
+        _descend(generator, images, labels, z.requires_grad_(), steps, lr, prior)
         with torch.no_grad():
             found = _generate(generator, z, labels)
     errors = (found - images).square().flatten(1).mean(1)
+    if not (errors.isfinite().all() and z.isfinite().all()):
+        raise ValueError(
+            "La descente ou le générateur a divergé : des images ou des codes trouvés contiennent NaN ou l'infini. "
+            f"Vérifiez les poids du générateur, ou réduisez lr={lr}."
+        )
     return Inversion(z.detach().cpu(), found.cpu(), errors.cpu())
 
 
@@ -79,13 +83,10 @@ def attribute_directions(codes: Tensor, attributes: Tensor) -> Tensor:
     """Direction unitaire de chaque attribut dans l'espace des codes : (P, D).
 
     Moyenne des codes qui ont l'attribut, moins celle des autres (Radford et al., 2016, § 6.3.2). codes (N, D) ;
-    attributes (N, P), 0 ou 1. Lève ValueError si un attribut est absent partout ou présent partout.
+    attributes (N, P), de 0 et 1, ou de -1 et 1. Lève ValueError si ce n'est pas le cas, ou si un attribut est absent
+    partout ou présent partout.
     """
-    if codes.dim() != 2 or attributes.dim() != 2 or len(codes) != len(attributes):
-        raise ValueError(
-            f"codes {tuple(codes.shape)} et attributes {tuple(attributes.shape)} reçus ; il faut (N, D) et (N, P)."
-        )
-    has = (attributes > 0.5).to(codes.dtype)
+    codes, has = _checked_attributes(codes, attributes)
     counts = has.sum(0)
     constant = ((counts == 0) | (counts == len(codes))).nonzero().flatten().tolist()
     if constant:
@@ -96,21 +97,37 @@ def attribute_directions(codes: Tensor, attributes: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def nearest_neighbours(images: Tensor, training_set: ImageSet, space: object, k: int = 1) -> tuple[Tensor, Tensor]:
+def nearest_neighbours(
+    images: Tensor, training_set: ImageSet, space: Features | str, k: int = 1
+) -> tuple[Tensor, Tensor]:
     """Les k images d'entraînement les plus proches de chacune de `images`, dans l'espace de caractéristiques `space`.
 
-    images (B, C, H, W) dans [-1, 1] ; `space` : celui d'une évaluation, comme load_features("faces") ou pixels(16).
+    images (B, C, H, W) dans [-1, 1] ; `space` : celui d'une évaluation, comme "faces" ou pixels(16).
     Rend (numéros, distances), chacun (B, k), de la plus proche à la plus lointaine. Une distance nulle est une copie.
     """
-    if not 1 <= k <= len(training_set):
+    if check_positive("k", k) > len(training_set):
         raise ValueError(f"k={k} voisines demandées ; avec {len(training_set)} images, il faut de 1 à ce nombre.")
+    space = load_features(space) if isinstance(space, str) else space
     # Passer par un produit de matrices, le défaut de cdist, donne à une copie une distance petite mais pas nulle.
     exact = "donot_use_mm_for_euclid_dist"
     distances = torch.cdist(space(images), space(training_set), compute_mode=exact).topk(k, largest=False)
     return distances.indices, distances.values
 
 
+def _descend(
+    generator: nn.Module, images: Tensor, labels: Tensor | None, z: Tensor, steps: int, lr: float, prior: float
+) -> None:
+    """Déplace z, sur place, de `steps` pas d'Adam."""
+    optimizer = torch.optim.Adam([z], lr=lr)
+    for _ in range(steps):
+        errors = (_generate(generator, z, labels) - images).square().flatten(1).mean(1)
+        shell = (z.square().mean(1) - 1).square()
+        (z.grad,) = torch.autograd.grad((errors + prior * shell).sum(), z)
+        optimizer.step()
+
+
 def _generate(generator: nn.Module, z: Tensor, labels: Tensor | None) -> Tensor:
+    z = z.to(next(generator.parameters()).dtype)
     return generator(z) if labels is None else generator(z, labels)
 
 
@@ -131,6 +148,33 @@ def _check_codes(codes: Tensor, count: int, latent_dim: int) -> None:
     if not isinstance(codes, Tensor) or tuple(codes.shape) != (count, latent_dim):
         got = tuple(codes.shape) if isinstance(codes, Tensor) else type(codes).__name__
         raise ValueError(f"start : {got} reçu ; il faut un code par image, ({count}, {latent_dim}).")
+    if not codes.isfinite().all():
+        raise ValueError("start contient NaN ou l'infini. Vérifiez d'où viennent ces codes.")
+
+
+def _checked_attributes(codes: Tensor, attributes: Tensor) -> tuple[Tensor, Tensor]:
+    """Vérifie codes et attributes ; les rend en réels de même type, les attributs en 0 et 1."""
+    for name, values in (("codes", codes), ("attributes", attributes)):
+        if not isinstance(values, Tensor):
+            raise ValueError(
+                f"{name} : {type(values).__name__} reçu ; il faut un tenseur. Un jeu chargé avec attributes=False n'a "
+                "pas d'attributs : rechargez-le sans cette option."
+            )
+    if codes.dim() != 2 or attributes.dim() != 2 or len(codes) != len(attributes) or not attributes.numel():
+        raise ValueError(
+            f"codes {tuple(codes.shape)} et attributes {tuple(attributes.shape)} reçus ; il faut (N, D) et (N, P)."
+        )
+    if not codes.isfinite().all():
+        raise ValueError("codes contient NaN ou l'infini. Vérifiez d'où viennent ces codes.")
+    found = set(attributes.unique().tolist())
+    if not (found <= {0, 1} or found <= {-1, 1}):
+        low, high = attributes.min().item(), attributes.max().item()
+        raise ValueError(
+            f"attributes : des valeurs de {low:.3g} à {high:.3g} reçues ; il faut des 0 et des 1, ou des -1 et des 1. "
+            "Coupez une grandeur continue en deux : (valeurs > seuil).float()."
+        )
+    codes = codes.to(torch.promote_types(codes.dtype, torch.float32))
+    return codes, (attributes > 0).to(codes)
 
 
 @torch.no_grad()

@@ -5,6 +5,10 @@ import math
 import torch
 from torch import Tensor, nn
 
+from gan_course.data.images import check_positive
+from gan_course.evaluation import evaluation_mode
+from gan_course.models import _checks
+
 # Au-delà, le plan de rotation ne se lit plus dans des nombres de 32 bits : mieux vaut refuser qu'inventer un
 # chemin.
 ANTIPODAL = 1e-3
@@ -42,6 +46,9 @@ def slerp(a: Tensor, b: Tensor, t: float | Tensor) -> Tensor:
     norm_a = torch.linalg.vector_norm(a, dim=-1, keepdim=True)
     norm_b = torch.linalg.vector_norm(b, dim=-1, keepdim=True)
     _require_rows(
+        (norm_a + norm_b).isfinite(), f"a une norme trop grande pour {a.dtype}", "Réduisez ces vecteurs"
+    )
+    _require_rows(
         (norm_a > 0) & (norm_b > 0), "contient un vecteur nul, qui n'a pas de direction", "Tirez-en un autre"
     )
     unit_a, unit_b = a / norm_a, b / norm_b
@@ -76,30 +83,19 @@ def walk(
 
     z0, z1 : (D,) ou (B, D), avec D = generator.latent_dim. y : la classe demandée, la même partout (un
     entier) ou une par ligne (B,). how : "slerp" ou "lerp". Le générateur passe en mode évaluation le temps du
-    calcul. Lève ValueError si un argument ne convient pas.
+    calcul. Lève TypeError ou ValueError si un argument ne convient pas.
     """
-    if how not in ("slerp", "lerp"):
-        raise ValueError(f'how={how!r} ; choisissez "slerp" ou "lerp".')
-    if steps < 2:
-        raise ValueError(f"steps={steps} ; il faut au moins deux étapes, le départ et l'arrivée.")
-    device = next(generator.parameters()).device
-    start, end = (torch.atleast_2d(torch.as_tensor(z)).to(device) for z in (z0, z1))
-    path = (slerp if how == "slerp" else lerp)(start, end, torch.linspace(0, 1, steps, device=device))
+    check_path(steps, how)
+    parameter = next(generator.parameters())
+    start, end = (torch.atleast_2d(as_tensor(name, z)).to(parameter.device) for name, z in (("z0", z0), ("z1", z1)))
+    path = (slerp if how == "slerp" else lerp)(start, end, torch.linspace(0, 1, steps, device=parameter.device))
     count, dim = path.shape[1:]
     if dim != generator.latent_dim:
         raise ValueError(f"z0 et z1 ont {dim} coordonnées ; ce générateur en attend {generator.latent_dim}.")
-    if y is not None:
-        y = torch.as_tensor(y, dtype=torch.int64, device=device)
-        if y.shape not in ((), (1,), (count,)):
-            raise ValueError(f"y est de forme {tuple(y.shape)} ; il faut un entier, ou ({count},).")
-        y = y.expand(count).repeat_interleave(steps)
-    was_training = generator.training
-    generator.eval()
-    try:
-        z = path.transpose(0, 1).flatten(0, 1)
-        images = generator(z) if y is None else generator(z, y)
-    finally:
-        generator.train(was_training)
+    y = check_labels(generator, y, count)
+    z = path.transpose(0, 1).flatten(0, 1).to(parameter.dtype)
+    with evaluation_mode(generator):
+        images = generator(z) if y is None else generator(z, y.repeat_interleave(steps))
     return images.unflatten(0, (count, steps))
 
 
@@ -107,12 +103,47 @@ def loop(generator: nn.Module, points: Tensor, steps: int = 8, y: int | Tensor |
     """Images (K × steps, C, H, W) d'une promenade fermée par `points` (K, D), K ≥ 2 : la dernière mène à la première.
 
     Chaque étape est une interpolation sphérique de `steps` images, sans répéter les arrivées : un GIF y tourne sans
-    à-coup. Lève ValueError si un argument ne convient pas, comme `walk`.
+    à-coup. Lève TypeError ou ValueError si un argument ne convient pas, comme `walk`.
     """
+    points, steps = as_tensor("points", points), check_positive("steps", steps)
     if points.dim() != 2 or len(points) < 2:
         raise ValueError(f"points est de forme {tuple(points.shape)} ; il faut (K, D), deux points au moins.")
     images = walk(generator, points, points.roll(-1, dims=0), steps + 1, y)
     return images[:, :-1].flatten(0, 1)
+
+
+def check_labels(generator: nn.Module, labels: int | Tensor | None, count: int) -> Tensor | None:
+    """Les étiquettes int64 (count,) à donner au générateur, sur son appareil ; None s'il n'est pas conditionnel.
+
+    labels : un entier, le même partout, ou count entiers. Lève TypeError ou ValueError si elles ne conviennent pas à
+    ce générateur, manquent ou sont de trop.
+    """
+    if labels is not None:
+        labels = as_tensor("étiquettes", labels, "un entier, ou une étiquette par image").cpu()
+        if labels.dtype in (torch.uint8, torch.int8, torch.int16, torch.int32):
+            labels = labels.long()
+        if labels.shape in ((), (1,)):
+            labels = labels.expand(count)
+    # Sur le processeur, où les bornes se vérifient aussi.
+    _checks.check_labels(labels, getattr(generator, "num_classes", 0), count)
+    # Une copie : sous inference_mode(), les étiquettes reçues ne serviraient pas à une descente de gradient.
+    return None if labels is None else labels.to(next(generator.parameters()).device, copy=True)
+
+
+def check_path(steps: int, how: str) -> None:
+    """Lève TypeError ou ValueError si `walk` ne peut pas suivre ce chemin."""
+    if how not in ("slerp", "lerp"):
+        raise ValueError(f'how={how!r} ; choisissez "slerp" ou "lerp".')
+    if check_positive("steps", steps) < 2:
+        raise ValueError(f"steps={steps} ; il faut au moins deux étapes, le départ et l'arrivée.")
+
+
+def as_tensor(name: str, values: object, expected: str = "un tenseur de réels, comme torch.randn(4, 64)") -> Tensor:
+    """Un tableau ou une liste de nombres, en tenseur ; TypeError, en nommant `name`, si ce n'en est pas."""
+    try:
+        return torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name} : {type(values).__name__} reçu ; il faut {expected}.") from error
 
 
 def _checked(a: Tensor, b: Tensor, t: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:

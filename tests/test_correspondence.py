@@ -58,8 +58,35 @@ def test_canonical_correlation_of_two_gaussians():
         (torch.zeros(100, 2), torch.zeros(99, 4), "100 codes pour 99"),
         (torch.full((100, 2), float("nan")), torch.zeros(100, 4), "NaN"),
         ("codes", torch.zeros(100, 4), "str reçu"),
+        (torch.zeros(100, 2), None, "parameters : NoneType reçu"),
+        (torch.zeros(100, 2), [[0.0]] * 100, "parameters : list reçu"),
+        (torch.zeros(100, 0), torch.zeros(100, 4), r"codes : \(100, 0\)"),
+        (torch.zeros(100, 2), torch.zeros(100, 0), r"parameters : \(100, 0\)"),
     ],
 )
-def test_bad_input_is_said(codes, parameters, message):
+@pytest.mark.parametrize("measure", [correspondence, chance])
+def test_bad_input_is_said(measure, codes, parameters, message):
     with pytest.raises(ValueError, match=message):
-        correspondence(codes, parameters)
+        measure(codes, parameters)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"k": 51}, "k=51 .*50 images"),
+        ({"k": 0}, "k doit valoir au moins 1"),
+        ({"ridge": -1.0}, "ridge=-1.0"),
+        ({"ridge": float("nan")}, "ridge=nan"),
+    ],
+)
+def test_bad_settings_are_said(options, message):
+    with pytest.raises(ValueError, match=message):
+        correspondence(torch.randn(100, 2, generator=DRAW), PARAMETERS[:100], **options)
+
+
+@pytest.mark.parametrize("half", [0, 1])
+def test_a_constant_parameter_is_refused(half):
+    parameters = PARAMETERS[:100].clone()
+    parameters[torch.randperm(100, generator=torch.Generator().manual_seed(0)).chunk(2)[half], 2] = 0.1
+    with pytest.raises(ValueError, match=r"n° \[2\]"):
+        correspondence(PARAMETERS[:100], parameters)

@@ -1,5 +1,7 @@
 """Décoder dans d'autres processus : les mêmes images, les mêmes défauts, et rien d'autre de changé."""
 
+import errno
+import multiprocessing
 import os
 import shutil
 import signal
@@ -14,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gan_course.data import decoding, files
+from gan_course.data import cache, decoding, files, load_images
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="ailleurs, tout se décode dans le même processus")
 
@@ -73,7 +75,7 @@ def test_decoding_processes_die_with_the_one_that_waits(tmp_path, listing):
     program = f"""
 import multiprocessing, os, signal
 from pathlib import Path
-from gan_course.data import decoding, files
+from gan_course.data import cache, decoding, files, load_images
 decoding.FEW = 0
 path = Path({str(tmp_path)!r})
 blocks = decoding.decode_blocks(path, files.list_images(path), 64, 3)
@@ -115,6 +117,67 @@ def test_blocks_of_large_results_are_shorter(tmp_path, monkeypatch):
     monkeypatch.setattr(decoding, "BLOCK_BYTES", 2 * 8 * 8)
     blocks = decoding.decode_blocks(tmp_path, files.list_images(tmp_path), 8, 1)
     assert [len(images) for images, _ in blocks] == [2, 1]
+
+
+@pytest.mark.parametrize("few", (0, 1000))
+def test_a_passing_failure_is_not_kept(tmp_path, listing, monkeypatch, few):
+    """Un disque qui ne répond plus n'est pas une image abîmée : sans quoi le jeu resterait incomplet, en silence."""
+    monkeypatch.setattr(decoding, "FEW", few)
+    read = Path.read_bytes
+
+    def failing(path):
+        if path.name == "007.png":
+            raise OSError(errno.EIO, "Input/output error")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    with pytest.raises(OSError, match="007.png.* interrompue"):
+        load_images(tmp_path, size=8, root=tmp_path / "root")
+    assert not list((tmp_path / "root" / "cache").iterdir())
+
+
+@linux
+def test_without_processes_to_start_this_one_decodes(tmp_path, listing, monkeypatch):
+    alone = decoded(tmp_path, listing)
+    monkeypatch.setattr(decoding, "FEW", 0)
+    monkeypatch.setattr(os, "fork", lambda: (_ for _ in ()).throw(BlockingIOError(errno.EAGAIN, "Resource")))
+    assert (decoded(tmp_path, listing)[0] == alone[0]).all()
+
+
+@linux
+def test_an_error_leaves_no_process_behind(tmp_path, listing, monkeypatch):
+    monkeypatch.setattr(decoding, "FEW", 0)
+    monkeypatch.setattr(cache, "_write_header", lambda *_: None)
+    blocks = decoding.decode_blocks(tmp_path, listing, 16, 3)
+    try:
+        cache.write_cache(tmp_path / "jeu.npy", broken_after_one(blocks), 9, (3, 16, 16), {})
+    except KeyboardInterrupt as error:
+        kept = error  # un carnet garde la dernière erreur, et tout ce qu'elle tient
+    assert kept and not multiprocessing.active_children()
+    assert not list(tmp_path.glob("jeu*"))
+
+
+def broken_after_one(blocks):
+    with cache._closed(blocks):
+        yield next(blocks)
+        assert multiprocessing.active_children()
+        raise KeyboardInterrupt
+
+
+def test_unreadable_metadata_do_not_cost_the_image(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (8, 8), (9, 9, 9)).save(tmp_path / "a.png", exif=b"zzzz" + exif.tobytes())
+    assert len(load_images(tmp_path, size=8, root=tmp_path / "root")) == 1
+
+
+@pytest.mark.parametrize(
+    "mode, values, expected", [("I;16", [0, 257, 65_535], [0, 1, 255]), ("F", [0, 0.5, 1], [0, 128, 255])]
+)
+def test_deep_images_are_converted_by_strips(monkeypatch, mode, values, expected):
+    monkeypatch.setattr(decoding, "STRIP", 1)
+    column = np.array([values, values], np.uint16 if mode == "I;16" else np.float32).T
+    assert (decoding._to_bytes(column, mode)[:, 0] == expected).all()
 
 
 @pytest.mark.parametrize("few", (0, 1000))

@@ -1,6 +1,8 @@
 """Lecture sur place de dossiers et d'archives : tous les modes, et tout ce qui peut mal tourner."""
 
+import errno
 import io
+import os
 import random
 import struct
 import warnings
@@ -319,3 +321,44 @@ def test_real_archive(shared_data, tmp_path):
     face = Image.open(io.BytesIO(faces["img_align_celeba/000007.jpg"]))
     expected = np.asarray(face.crop((0, 10, 89, 99)).resize((64, 64), Image.Resampling.BICUBIC))
     assert np.abs(images.images[7].permute(1, 2, 0).numpy().astype(int) - expected).mean() < 1
+
+
+def test_linked_folders_are_read_once(folder, tmp_path):
+    write(tmp_path / "ailleurs", {"a.png": encoded(plain()), "b.png": encoded(plain(BLUE))})
+    write(folder, {"chiens/c.png": encoded(plain())})
+    (folder / "chats").symlink_to(tmp_path / "ailleurs", target_is_directory=True)
+    (folder / "chiens" / "boucle").symlink_to(folder, target_is_directory=True)
+    listing = files.list_images(folder)
+    assert listing.names == ["chats/a.png", "chats/b.png", "chiens/c.png"]
+    assert listing.class_names == ["chats", "chiens"]
+
+
+def test_a_folder_that_cannot_be_listed_is_said(folder, monkeypatch, tmp_path):
+    """Les essais tournent parfois en root, à qui rien n'est refusé : on simule le refus."""
+    write(folder, {"a/c.png": encoded(plain()), "b/d.png": encoded(plain())})
+    scan = os.scandir
+
+    def refuse(place):
+        if str(place).endswith("b"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(place))
+        return scan(place)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(PermissionError, match="Impossible de lire «.*b.» .*Vérifiez vos droits"):
+        load(folder, tmp_path)
+
+
+def test_an_entry_without_a_name(tmp_path):
+    entry = zipfile.ZipInfo("x")
+    entry.filename = entry.orig_filename = ""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(entry, b"abc")
+        archive.writestr("a.png", encoded(plain()))
+    assert len(load(tmp_path / "a.zip", tmp_path)) == 1
+
+
+@pytest.mark.parametrize("channels", [True, 3.0, np.array([3, 1]), "3", None])
+def test_channels_is_an_integer(folder, tmp_path, channels):
+    write(folder, {"a.png": encoded(plain())})
+    with pytest.raises(TypeError, match="channels doit être un entier"):
+        load(folder, tmp_path, channels=channels)

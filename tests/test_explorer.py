@@ -9,7 +9,7 @@ from PIL import Image
 from torch import nn
 
 from gan_course import explorer
-from gan_course.models import dcgan
+from gan_course.models import conditional, dcgan
 
 
 class Stretched(nn.Module):
@@ -91,9 +91,72 @@ def test_two_clicks_make_a_walk(monkeypatch):
     assert "Départ : 1" in label.value
 
 
+def test_a_click_that_has_no_path_says_so(monkeypatch):
+    monkeypatch.setattr(explorer, "_interactive", lambda: True)
+    box = explorer.pick_and_walk(Stretched(), torch.tensor([[1.0, 0, 0], [-1, 0, 0], [0, 0, 0], [0, 1, 0]]))
+    *rows, label, slider, _ = box.children
+    buttons = [face.children[1] for row in rows for face in row.children]
+    for start, end, message in ((0, 1, "infinité de chemins"), (0, 2, "vecteur nul")):
+        buttons[start].click()
+        buttons[end].click()
+        assert message in label.value and slider.disabled
+    buttons[0].click()
+    buttons[3].click()
+    assert "De 1 à 4" in label.value and not slider.disabled
+
+
+@pytest.mark.parametrize("convert", [torch.Tensor.double, torch.Tensor.half, torch.Tensor.long, torch.Tensor.numpy])
+def test_any_numbers_move_the_sliders(monkeypatch, convert):
+    monkeypatch.setattr(explorer, "_interactive", lambda: True)
+    box = explorer.explore(Stretched(), convert(torch.eye(3)), convert(torch.ones(3)), names=[1, 2, None])
+    controls, view = box.children
+    start = view.value
+    controls.children[1].value = 2.0
+    assert view.value != start and controls.children[0].description == "1"
+    explorer.pick_and_walk(Stretched(), convert(3 * torch.eye(3)))
+
+
+def test_a_conditional_generator_is_explored_in_one_class(monkeypatch):
+    generator = conditional.Generator((1, 28, 28), 3, latent_dim=4, width=8)
+    codes = torch.randn(3, 4)
+    directions, _ = explorer.principal_directions(generator, 2, points=2, y=1)
+    for interactive in (False, True):
+        monkeypatch.setattr(explorer, "_interactive", lambda interactive=interactive: interactive)
+        explorer.explore(generator, directions, y=1)
+        explorer.pick_and_walk(generator, codes, y=1)
+        for call in (
+            lambda: explorer.principal_directions(generator),
+            lambda: explorer.explore(generator, directions),
+            lambda: explorer.pick_and_walk(generator, codes),
+        ):
+            with pytest.raises(ValueError, match="conditionnel.*étiquettes"):
+                call()
+    with pytest.raises(ValueError, match="pas conditionnel"):
+        explorer.explore(Stretched(), torch.eye(3), y=1)
+
+
+@pytest.mark.parametrize("weight", [0.0, float("nan")])
+def test_a_generator_that_draws_one_image_has_no_direction(weight):
+    generator = Stretched()
+    nn.init.constant_(generator.matrix, weight)
+    with pytest.raises(ValueError, match="Vérifiez les poids"):
+        explorer.principal_directions(generator, 2)
+
+
+def test_a_forgotten_unpacking_is_said():
+    with pytest.raises(TypeError, match="déballer"):
+        explorer.explore(Stretched(), explorer.principal_directions(Stretched(), 2))
+    with pytest.raises(TypeError, match="codes.: str reçu"):
+        explorer.pick_and_walk(Stretched(), "codes")
+
+
 @pytest.mark.parametrize(
     "call, message",
     [
+        (lambda g: explorer.principal_directions(g, 2, points=0), "points doit valoir au moins 1"),
+        (lambda g: explorer.explore(g, float("nan") * torch.eye(3)), "directions contient NaN"),
+        (lambda g: explorer.pick_and_walk(g, torch.eye(3), how="droit"), "how='droit'"),
+        (lambda g: explorer.pick_and_walk(g, torch.eye(3), steps=1), "steps=1"),
         (lambda g: explorer.explore(g, torch.zeros(2, 5)), r"\(2, 5\)"),
         (lambda g: explorer.explore(g, torch.eye(3), torch.zeros(2)), r"origin \(2,\)"),
         (lambda g: explorer.explore(g, torch.eye(3), names=["un"]), "1 noms pour 3"),

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gan_course.latent import lerp, loop, slerp, walk
-from gan_course.models import dcgan
+from gan_course.models import conditional, dcgan
 
 
 @pytest.mark.parametrize("interpolate", [lerp, slerp])
@@ -76,6 +76,8 @@ def test_slerp_refuses_zero_and_antipodal_rows_by_number():
     with pytest.raises(ValueError, match="oppose a et b"):
         slerp(a[0], -a[0], 0.5)
     torch.testing.assert_close(lerp(a[0], -a[0], 0.5), torch.zeros(4))
+    with pytest.raises(ValueError, match="La ligne 1 a une norme trop grande.*float32"):
+        slerp(a, torch.stack([a[0], 1e30 * a[0], a[0]]), 0.5)
 
 
 @pytest.mark.parametrize("interpolate", [lerp, slerp])
@@ -105,6 +107,42 @@ def test_walk_needs_no_labels_from_an_unconditional_student():
             return super().forward(z).view(-1, 1, 2, 2)
 
     assert walk(Student(4, 4), torch.randn(4), torch.randn(4), steps=3).shape == (1, 3, 1, 2, 2)
+
+
+@pytest.mark.parametrize(
+    "y, error, message",
+    [
+        (None, ValueError, "conditionnel.*étiquettes"),
+        (1.7, ValueError, "float32"),
+        ("chat", TypeError, "str reçu"),
+        (3, ValueError, "de 0 à 2"),
+        ([0, 1], ValueError, r"\(2,\)"),
+    ],
+)
+def test_wrong_classes_are_said(y, error, message):
+    generator = conditional.Generator((1, 28, 28), 3, latent_dim=4, width=8)
+    with pytest.raises(error, match=message):
+        walk(generator, torch.randn(4), torch.randn(4), y=y)
+
+
+def test_a_class_for_nothing_is_said():
+    generator = dcgan.Generator((1, 28, 28), latent_dim=4, width=4)
+    with pytest.raises(ValueError, match="pas conditionnel"):
+        walk(generator, torch.randn(4), torch.randn(4), y=1)
+
+
+def test_walks_accept_arrays_and_refuse_the_rest():
+    generator, points = dcgan.Generator((1, 28, 28), latent_dim=4, width=4), torch.randn(2, 4)
+    torch.testing.assert_close(loop(generator, points.double().numpy()), loop(generator, points))
+    with pytest.raises(TypeError, match="z0.: str reçu"):
+        walk(generator, "z", points[1])
+    with pytest.raises(TypeError, match="points.: NoneType reçu"):
+        loop(generator, None)
+    with pytest.raises(ValueError, match="steps.*reçu.*0"):
+        loop(generator, points, steps=0)
+    for wander in (walk, lambda g, a, b, steps: loop(g, torch.stack([a, b]), steps)):
+        with pytest.raises(TypeError, match="steps doit être un entier.*2.5"):
+            wander(generator, *points, steps=2.5)
 
 
 def test_a_loop_closes_without_repeating_its_corners():

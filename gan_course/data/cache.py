@@ -130,6 +130,16 @@ def _remove_leftovers(folder: Path) -> None:
             pass  # un autre processus vient de l'effacer, ou il n'est pas à nous
 
 
+@contextmanager
+def _closed(blocks: Iterable[Block]) -> Iterator[Iterable[Block]]:
+    """`blocks`, refermé quoi qu'il arrive : une erreur garde sinon en vie, dans un carnet, ceux qui décodent."""
+    try:
+        yield blocks
+    finally:
+        if hasattr(blocks, "close"):
+            blocks.close()
+
+
 def in_memory(blocks: Iterable[Block], names: Side) -> ImageSet:
     """Le jeu que rendent `blocks`, sans rien écrire."""
     images, sides = zip(*blocks)
@@ -156,7 +166,7 @@ def write_cache(
         raise OSError(errno.ENOSPC, f"{full} Place libre : {readable_bytes(free)}.")
     written, sides = 0, []
     try:
-        with _atomic(path) as file:
+        with _closed(blocks), _atomic(path) as file:
             _write_header(file, count, image_shape)
             for images, side in blocks:
                 file.write(np.ascontiguousarray(images).data)
@@ -169,6 +179,9 @@ def write_cache(
         if error.errno in DISK_FULL:
             raise OSError(errno.ENOSPC, full) from error
         raise
+    finally:
+        if not path.exists():
+            path.with_suffix(".npz").unlink(missing_ok=True)
     return _open(path)
 
 
@@ -187,15 +200,16 @@ def announce(blocks: Iterable[Block], count: int, name: str) -> Iterator[Block]:
     """Rend `blocks` ; au-delà de 2 s, tient une ligne d'avancement sur stderr, une fois par seconde."""
     start = last = time.monotonic()
     done = 0
-    for block in blocks:
-        yield block
-        done += len(block[0])
-        now = time.monotonic()
-        if now - start >= 2 and now - last >= 1:
-            last = now
-            left = round((now - start) * (count - done) / max(done, 1))
-            line = f"{name} : {done} images sur {count}, encore {left // 60} min {left % 60:02d} s"
-            print(f"\r{line:<78}", end="", file=sys.stderr, flush=True)
+    with _closed(blocks):
+        for block in blocks:
+            yield block
+            done += len(block[0])
+            now = time.monotonic()
+            if now - start >= 2 and now - last >= 1:
+                last = now
+                left = round((now - start) * (count - done) / max(done, 1))
+                line = f"{name} : {done} images sur {count}, encore {left // 60} min {left % 60:02d} s"
+                print(f"\r{line:<78}", end="", file=sys.stderr, flush=True)
     if last > start:
         line = f"{name} : {done} images prêtes en {time.monotonic() - start:.0f} s"
         print(f"\r{line:<78}", file=sys.stderr, flush=True)

@@ -7,7 +7,10 @@ que la recherche non commerciale ; les personnes photographiées n'ont pas cons
 taille demandée, puis gardée dans le cache.
 """
 
+import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -55,13 +58,23 @@ def locate(folder: Path) -> Files:
     return Files(archive, first(ATTRIBUTES, "is_file"), first(PARTITION, "is_file"))
 
 
+@contextmanager
+def _text(file: Path) -> Iterator[Iterator[str]]:
+    """Les lignes d'un fichier de texte ; ValueError s'il n'en est pas un, ou d'un autre codage."""
+    try:
+        with open(file, encoding="utf-8-sig") as lines:
+            yield lines
+    except UnicodeDecodeError as error:
+        raise ValueError(f"« {file} » n'est pas un texte en UTF-8 ({error}). Reprenez-le, {PAGE}.") from error
+
+
 def read_attributes(file: Path) -> tuple[dict[str, int], np.ndarray, list[str]]:
     """Lit `list_attr_celeba.txt` : {nom d'image : ligne}, tableau uint8 (N, P) de 0 et de 1, et les P noms.
 
     Le fichier dit combien d'images il décrit, puis les noms, puis -1 ou 1 pour chacun. Lève ValueError, avec le
     numéro de ligne, s'il est coupé, ou si une ligne n'a pas la forme attendue.
     """
-    with open(file, encoding="utf-8") as lines:
+    with _text(file) as lines:
         announced, names = lines.readline().strip(), lines.readline().split()
         rows, values = {}, bytearray()
         for number, line in enumerate(lines, start=3):
@@ -86,9 +99,9 @@ def read_attributes(file: Path) -> tuple[dict[str, int], np.ndarray, list[str]]:
 
 def read_partition(file: Path) -> dict[str, int]:
     """Lit `list_eval_partition.txt` : {nom d'image : 0, apprentissage ; 1, validation ; 2, test}."""
-    with open(file, encoding="utf-8") as lines:
+    with _text(file) as lines:
         pairs = [line.split() for line in lines if line.strip()]
-    if not pairs or any(len(pair) != 2 or pair[1] not in "012" for pair in pairs):
+    if not pairs or any(len(pair) != 2 or pair[1] not in ("0", "1", "2") for pair in pairs):
         raise ValueError(f"« {file} » est abîmé : il faut « 000001.jpg 0 » à chaque ligne. Reprenez-le, {PAGE}.")
     return {name: int(number) for name, number in pairs}
 
@@ -119,6 +132,8 @@ def load_celeba(
 
 def _complete(root: Path, folder: str | Path | None, download: bool, attributes: bool) -> Files:
     """Les fichiers, cherchés chez l'étudiant puis, si on le permet, téléchargés."""
+    if folder is not None and not isinstance(folder, (str, os.PathLike)):
+        raise TypeError(f"folder est le chemin d'un dossier ; reçu : {folder!r}.")
     place = root if folder is None else Path(folder).expanduser()
     if not place.is_dir() and folder is not None:
         raise FileNotFoundError(f"folder=« {folder} » n'est pas un dossier. Le dossier courant est « {Path.cwd()} ».")

@@ -11,8 +11,11 @@ import io
 import os
 import re
 import stat
+import struct
 import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,13 +40,27 @@ class Listing(NamedTuple):
     class_names: list[str] | None
 
 
+@contextmanager
+def permissions_in_french() -> Iterator[None]:
+    """Dit en français quel fichier le système refuse de lire, si personne ne l'a encore dit."""
+    try:
+        yield
+    except PermissionError as error:
+        if error.filename is None:
+            raise
+        raise PermissionError(
+            f"Impossible de lire « {error.filename} » ({error.strerror}). Vérifiez vos droits sur ce fichier et "
+            "sur les dossiers qui le contiennent."
+        ) from error
+
+
 def named(names: list[str]) -> str:
     """Les premiers de ces noms, séparés par des virgules, et leur nombre s'il y en a d'autres."""
     return ", ".join(names[:NAMED]) + (f"… ({len(names)} en tout)" if len(names) > NAMED else "")
 
 
 def _parts(name: str) -> tuple[str, ...]:
-    """« a/./b//c.png » → a, b, c.png : les `parts` d'un PurePosixPath, dix fois plus vite."""
+    """« a/./b//c.png » → a, b, c.png : les `parts` d'un PurePosixPath, dix fois plus vite."""
     return tuple(part for part in name.split("/") if part not in ("", "."))
 
 
@@ -55,7 +72,7 @@ def _is_image(name: str) -> bool:
 def _open_archive(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, IndexError, struct.error) as error:
         raise ValueError(
             f"L'archive « {path} » est illisible ({error}). Téléchargez-la de nouveau, en entier."
         ) from error
@@ -70,7 +87,8 @@ def _escapes(info: zipfile.ZipInfo, name: str) -> bool:
 def _zip_entries(path: Path) -> tuple[dict[str, Entry], int]:
     """Images d'une archive, par nom, et nombre de fichiers ; ignore et nomme les entrées qui sortent."""
     with _open_archive(path) as archive:
-        files = {info.filename.replace("\\", "/"): info for info in archive.infolist() if not info.is_dir()}
+        entries = [info for info in archive.infolist() if info.filename and not info.is_dir()]
+        files = {info.filename.replace("\\", "/"): info for info in entries}
     escaping = {name for name, info in files.items() if _escapes(info, name)}
     if escaping:
         message = f"Entrées de « {path.name} » ignorées, elles en sortent : {named(sorted(escaping))}."
@@ -85,8 +103,14 @@ def _zip_entries(path: Path) -> tuple[dict[str, Entry], int]:
 
 def _folder_entries(path: Path) -> tuple[dict[str, Entry], int]:
     """Images d'un dossier et de ses sous-dossiers, par nom relatif, et nombre total de fichiers."""
-    files = {}
-    for folder, _, names in os.walk(path):
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    files, seen = {}, set()
+    for folder, subfolders, names in os.walk(path, onerror=refuse, followlinks=True):
+        seen.add(os.path.realpath(folder))  # un lien vers un dossier se suit, sauf s'il tourne en rond
+        subfolders[:] = [name for name in subfolders if os.path.realpath(os.path.join(folder, name)) not in seen]
         files |= {(Path(folder, name).relative_to(path)).as_posix(): Path(folder, name) for name in names}
     return {name: file for name, file in files.items() if _is_image(name) and file.is_file()}, len(files)
 
@@ -143,7 +167,7 @@ def list_images(path: Path, split: str = "train") -> Listing:
 
 
 def within(listing: Listing, folder: str) -> Listing:
-    """Les seules images rangées dans un dossier nommé `folder`, sans classes ; `folder` vide : `listing` même."""
+    """Les seules images rangées dans un dossier nommé `folder`, sans classes ; `folder` vide : `listing` même."""
     if not folder:
         return listing
     kept = [i for i, name in enumerate(listing.names) if folder in _parts(name)[:-1]]
@@ -166,7 +190,7 @@ class Reader:
         if self._process != os.getpid():  # ouvert une fois pour deux processus, le fichier n'aurait qu'un curseur
             self.close()
             self._process, self._file = os.getpid(), open(self._path, "rb")
-            # L'entrée dit où elle est : relire le sommaire, cent mégaoctets pour CelebA, ne servirait à rien.
+            # L'entrée dit où elle est : relire le sommaire, cent mégaoctets pour CelebA, ne servirait à rien.
             self._archive = zipfile.ZipFile(io.BytesIO(EMPTY_ARCHIVE))
             self._archive.fp = self._file
         with self._archive.open(entry) as file:  # zipfile s'arrête à la taille déclarée, puis vérifie le CRC

@@ -15,11 +15,15 @@ from torch import Tensor
 
 def check_positive(name: str, value: int) -> int:
     """Rend `value` s'il est entier et au moins 1 ; sinon TypeError ou ValueError, en nommant `name`."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None:
         raise TypeError(f"{name} doit être un entier ; reçu : {value!r}.")
-    if (value := operator.index(value)) < 1:
-        raise ValueError(f"{name} doit valoir au moins 1 ; reçu : {value}.")
-    return value
+    if number < 1:
+        raise ValueError(f"{name} doit valoir au moins 1 ; reçu : {number}.")
+    return number
 
 
 @lru_cache(maxsize=8)  # un lot à cheval en lit deux ; au-delà de quelques époques, rien ne sert de les garder

@@ -60,6 +60,7 @@ def data_root(root: str | os.PathLike | None = None) -> Path:
     return Path(base).expanduser() / "gan_course"
 
 
+@files.permissions_in_french()
 def load_images(
     name_or_path: str | os.PathLike,
     size: int | None = None,
@@ -84,8 +85,7 @@ def load_images(
 
     - `size` : côté en pixels. Les jeux de taille fixe sont agrandis ou réduits par interpolation bicubique.
     - `root` : dossier des données et du cache ; défaut : $GAN_COURSE_DATA, sinon le cache de l'utilisateur.
-    - `split` : "train" ou "test" (pour un chemin, le sous-dossier de ce nom).
-    - `download=False` : ne jamais se connecter.
+    - `split` : "train" ou "test" (pour un chemin, ce sous-dossier). `download=False` : ne jamais se connecter.
 
     Un nom de la table l'emporte sur un dossier de même nom : écrivez alors "./mnist". Lève ValueError (nom,
     contenu ou option inconnus), TypeError, FileNotFoundError (données absentes), ConnectionError (réseau),
@@ -105,7 +105,7 @@ def load_images(
         raise TypeError(f"Option inconnue pour « {name} » : {', '.join(unknown)} ; {accepted}.")
     size = check_positive("size", default_size if size is None else size)
     if size > LARGEST:
-        raise ValueError(f"size={size} : c'est un côté en pixels, de {LARGEST} au plus. Essayez {default_size}.")
+        raise ValueError(f"size={size} : c'est un côté en pixels, de {LARGEST} au plus. Essayez {default_size}.")
     return load(size=size, root=data_root(root), split=split, download=download, **options)
 
 
@@ -130,7 +130,7 @@ def _existing_path(name: str) -> Path:
 def _load_path(
     path: Path, size: int, root: Path, split: str, download: bool, channels: int = 3, inside: str = ""
 ) -> ImageSet:
-    if channels not in (1, 3):
+    if check_positive("channels", channels) not in (1, 3):
         raise ValueError(f"channels vaut 3 (couleurs) ou 1 (gris) ; reçu : {channels!r}.")
     key = (str(path), files.fingerprint(path), channels, split, *filter(None, [inside]))
     target = cache_path(root, path.stem, size, *key)

@@ -206,7 +206,7 @@ def _picker(generator: nn.Module, codes: Tensor, steps: int, how: str, y: int | 
     buttons = [ipywidgets.Button(description=str(i + 1)) for i in range(len(codes))]
     for button in buttons:
         button.layout.width = "64px"
-    label = ipywidgets.Label("Cliquez une image de départ, puis une image d'arrivée.")
+    label = ipywidgets.Label("Cliquez sur une image de départ, puis sur une image d'arrivée.")
     slider = ipywidgets.IntSlider(min=0, max=steps - 1, readout=False, description="t", disabled=True)
     view = ipywidgets.Image(value=_view(torch.ones(generator.image_shape)), format="png")
     chosen: list[int] = []
@@ -219,7 +219,7 @@ def _picker(generator: nn.Module, codes: Tensor, steps: int, how: str, y: int | 
             return
         chosen.append(index)
         if len(chosen) < 2:
-            label.value = f"Départ : {index + 1}. Cliquez l'arrivée."
+            label.value = f"Départ : {index + 1}. Cliquez sur l'arrivée."
             return
         start, end = chosen
         try:

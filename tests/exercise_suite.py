@@ -43,6 +43,16 @@ def each(answers: dict) -> list:
     ]
 
 
+def message_tests(chapter: dict, cases: list[tuple[str, Callable, str]]) -> dict[str, Callable]:
+    """L'essai, à verser dans le module, de ce qu'un rapport doit dire : (exercice, réponse, mots)."""
+
+    @pytest.mark.parametrize("name, answer, words", cases)
+    def test_the_messages_tell_what_happened(name, answer, words):
+        assert words in str(examine(chapter[name], answer))
+
+    return {"test_the_messages_tell_what_happened": test_the_messages_tell_what_happened}
+
+
 def exercise_tests(chapter: dict, right: dict, wrong: dict) -> dict[str, Callable]:
     """Les essais d'un chapitre, par nom, à verser dans le module qui les demande.
 

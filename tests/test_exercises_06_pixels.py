@@ -1,12 +1,10 @@
 """Chapitre 06, pixels et tailles. Les fautes courantes y ont leur nom."""
 
-import pytest
 import torch
-from exercise_suite import exercise_tests
+from exercise_suite import exercise_tests, message_tests
 from torch import nn
 
 from gan_course.exercises import chapter06_pixels
-from gan_course.exercises.report import examine
 
 CHAPTER = chapter06_pixels.EXERCISES
 
@@ -155,11 +153,7 @@ WRONG = {
 globals().update(exercise_tests(CHAPTER, RIGHT, WRONG))
 
 
-@pytest.mark.parametrize(
-    "name, answer, words",
-    [
-        ("denormalise", pixels_truncated, "chacun diminué de 0,4 niveau de gris"),
-    ],
-)
-def test_the_messages_tell_what_happened(name, answer, words):
-    assert words in str(examine(CHAPTER[name], answer))
+MESSAGES = [
+    ("denormalise", pixels_truncated, "chacun diminué de 0,4 niveau de gris"),
+]
+globals().update(message_tests(CHAPTER, MESSAGES))

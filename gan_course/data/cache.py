@@ -29,7 +29,7 @@ from gan_course.data.images import ImageSet
 
 Side = dict[str, np.ndarray]  # "labels" int64 (k,), "parameters" float32 (k, P) ; ou des noms, "class_names"…
 Block = tuple[np.ndarray, Side]  # images uint8 (k, C, H, W), et ce qui les accompagne
-VERSION = 2  # à augmenter quand le décodage change : les anciens fichiers ne sont alors plus reconnus
+VERSION = 3  # à augmenter quand le décodage change : les anciens fichiers ne sont alors plus reconnus
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 

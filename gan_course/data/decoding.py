@@ -192,7 +192,8 @@ def decode_blocks(
 
     `side` : autres tableaux, une ligne par image, à rendre avec elles. Une image illisible est sautée, et sa
     ligne avec elle ; à la fin un avertissement les compte et les nomme. Lève ValueError, en nommant les
-    premières, dès qu'il y en a plus d'un quart ; RuntimeError si le système tue un processus qui décode.
+    premières, dès qu'il y en a plus d'un quart ; OSError si la lecture s'interrompt (disque, réseau, droits) ;
+    RuntimeError si le système tue un processus qui décode.
     """
     broken: list[str] = []
     side = (side or {}) | ({} if listing.labels is None else {"labels": listing.labels})

@@ -1,9 +1,7 @@
-"""Lecture sur place d'un dossier ou d'une archive .zip d'images, de toutes tailles et de tous modes.
+"""Dossier ou archive .zip d'images : les trouver, leurs classes, leurs octets ; `decoding` en fait des pixels.
 
-Chaque image subit, dans l'ordre : première vue si elle est animée, orientation EXIF, plus grand carré
-central, transparence posée sur du blanc, 16 bits ramenés à 8 (65 535 devient 255), conversion en RVB ou en
-gris, mise à la taille par interpolation bicubique avec anticrénelage. Une archive n'est jamais dépliée sur le
-disque : chaque entrée est lue en mémoire, sans dépasser la taille qu'elle déclare.
+Une archive n'est jamais dépliée sur le disque : chaque entrée est lue en mémoire, sans dépasser la taille qu'elle
+déclare.
 """
 
 import hashlib

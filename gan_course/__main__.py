@@ -135,22 +135,22 @@ def add_grade_command(commands: argparse._SubParsersAction) -> None:
 
 def run_command(arguments: argparse.Namespace) -> int:
     """Exécute les chapitres demandés ; rend 1 si l'un d'eux échoue."""
-    from gan_course import course
+    from gan_course.tools import run
 
-    overrides = course.read_overrides(arguments.parametre)
-    return course.run(arguments.mode, arguments.chapitres, arguments.sortie, overrides)
+    overrides = run.read_overrides(arguments.parametre)
+    return run.run(arguments.mode, arguments.chapitres, arguments.sortie, overrides)
 
 
 def lab_command(arguments: argparse.Namespace) -> int:
     """Ouvre JupyterLab sur le dossier des carnets."""
-    from gan_course import course
+    from gan_course.tools import run
 
-    return course.open_lab()
+    return run.open_lab()
 
 
 def data_command(arguments: argparse.Namespace) -> int:
     """Énumère les jeux de données, ou prépare celui qui est nommé."""
-    from gan_course import doctor
+    from gan_course.tools import doctor
 
     if arguments.name in ("list", ""):
         print(doctor.data_table(arguments.root))
@@ -164,15 +164,15 @@ def data_command(arguments: argparse.Namespace) -> int:
 
 def train_command(arguments: argparse.Namespace) -> int:
     """Énumère ce que le cours fournit, ou refait ce qui est nommé."""
-    from gan_course import making
+    from gan_course.tools import retrain
     from gan_course.training import TrainingDiverged
 
     if arguments.name == "list":
-        print(making.table())
+        print(retrain.table())
         return 0
     root = None if arguments.root is None else str(arguments.root)
     try:
-        path = making.make(arguments.name, arguments.steps, arguments.seed, root, arguments.sortie)
+        path = retrain.make(arguments.name, arguments.steps, arguments.seed, root, arguments.sortie)
     except TrainingDiverged as error:
         print(error, file=sys.stderr)
         return 1
@@ -182,9 +182,9 @@ def train_command(arguments: argparse.Namespace) -> int:
 
 def assign_command(arguments: argparse.Namespace) -> int:
     """Écrit les carnets d'un devoir."""
-    from gan_course import assignment
+    from gan_course.tools import assign
 
-    written = assignment.assign(
+    written = assign.assign(
         arguments.chapitres, arguments.sortie, arguments.eleves, arguments.corrige, arguments.remplacer
     )
     print(f"Carnets écrits dans {arguments.sortie} : {len(written)}.")
@@ -193,19 +193,19 @@ def assign_command(arguments: argparse.Namespace) -> int:
 
 def grade_command(arguments: argparse.Namespace) -> int:
     """Note un dossier de copies ; rend 130 si l'on a interrompu."""
-    from gan_course.grading import run, worker
+    from gan_course.tools.grading import grade, worker
 
     for name in ("limite", "memoire", "processus"):
         value = getattr(arguments, name)
         if value is not None and not value > 0:
             raise ValueError(f"--{name} attend un nombre positif ; reçu : {value}.")
     limits = worker.Limits(arguments.limite, arguments.memoire, max(180.0, 12 * arguments.limite))
-    return run.grade(arguments.copies, arguments.out, arguments.chapitre, limits, arguments.processus)
+    return grade.grade(arguments.copies, arguments.out, arguments.chapitre, limits, arguments.processus)
 
 
 def doctor_command(arguments: argparse.Namespace) -> int:
     """Affiche le diagnostic de la machine ; rend 1 si le cours ne peut pas tourner."""
-    from gan_course import doctor
+    from gan_course.tools import doctor
 
     return doctor.report()
 

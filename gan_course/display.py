@@ -19,8 +19,8 @@ from PIL import Image
 from torch import Tensor
 
 from gan_course.diagnosis import french, moving_average, read_series
+from gan_course.figures import DPI, finish_axes, new_figure, panels, png, write_gif
 from gan_course.latent import walk
-from gan_course.widgets import DPI, finish_axes, new_figure, panels, png, write_gif
 
 # Palette d'Okabe et Ito (2008) : distincte pour tous les daltonismes.
 BLUE, ORANGE, GREEN, PINK, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#7F7F7F"

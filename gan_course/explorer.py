@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from gan_course.data.images import check_positive
 from gan_course.display import show_grid, to_image
 from gan_course.evaluation import evaluation_mode
+from gan_course.figures import in_kernel, panels
 from gan_course.latent import as_tensor, check_labels, check_path, walk
-from gan_course.widgets import in_kernel, panels
 
 REACH = 3.0  # curseurs et bandes : de -3 à 3 écarts-types, tout ce qu'un tirage de N(0, I) visite
 VIEWS = 7  # images d'une bande fixe

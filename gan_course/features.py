@@ -16,8 +16,8 @@ from torch.nn.functional import interpolate
 
 from gan_course.data.images import ImageSet, check_positive
 from gan_course.data.sources import data_root
-from gan_course.device import best_device
-from gan_course.weight_files import check_sha256, fetch, read_safetensors, write_safetensors
+from gan_course.engine.device import best_device
+from gan_course.engine.files import check_sha256, fetch, read_safetensors, write_safetensors
 
 WEIGHTS = Path(__file__).parent / "weights"
 SPACES = ("digits", "objects", "faces")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from gan_course.device import Compute, average_gradients, broadcast_weights
+from gan_course.engine.device import Compute, average_gradients, broadcast_weights
 from gan_course.losses import LOSSES
 from gan_course.penalties import check_scores
 from gan_course.recipe import Recipe

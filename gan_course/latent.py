@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from gan_course.data.images import check_positive
+from gan_course.engine import shapes
 from gan_course.evaluation import evaluation_mode
-from gan_course.models import _checks
 
 # Au-delà, le plan de rotation ne se lit plus dans des nombres de 32 bits : mieux vaut refuser qu'inventer un
 # chemin.
@@ -125,7 +125,7 @@ def check_labels(generator: nn.Module, labels: int | Tensor | None, count: int) 
         if labels.shape in ((), (1,)):
             labels = labels.expand(count)
     # Sur le processeur, où les bornes se vérifient aussi.
-    _checks.check_labels(labels, getattr(generator, "num_classes", 0), count)
+    shapes.check_labels(labels, getattr(generator, "num_classes", 0), count)
     # Une copie : sous inference_mode(), les étiquettes reçues ne serviraient pas à une descente de gradient.
     return None if labels is None else labels.to(next(generator.parameters()).device, copy=True)
 

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from gan_course.diagnosis import french, read_series
 from gan_course.display import GREY, ORANGE, plot_losses, plot_scores, show_grid
+from gan_course.figures import finish_axes, in_kernel, new_figure, panels, png
 from gan_course.losses import LOSSES
 from gan_course.recipe import is_whole
-from gan_course.widgets import finish_axes, in_kernel, new_figure, panels, png
 
 DRAWING_SHARE = 0.05  # part du temps que le dessin peut prendre
 PRINT_EVERY = 10.0  # secondes entre deux lignes, quand la sortie est un fichier

@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from gan_course.checkpoint import check_destination, load_checkpoint, save_checkpoint
-from gan_course.compatibility import TrainingSet, check_fake, check_recipe_fits, check_same_run, describe_run
-from gan_course.device import choose_compute
+from gan_course.engine.checkpoint import check_destination, load_checkpoint, save_checkpoint
+from gan_course.engine.checks import TrainingSet, check_fake, check_recipe_fits, check_same_run, describe_run
+from gan_course.engine.device import choose_compute
+from gan_course.engine.progress import Clock, History, Progress
+from gan_course.engine.randomness import deferred_interrupt, step_randomness
 from gan_course.gan import Gan
 from gan_course.penalties import PENALTIES, clip_weights
-from gan_course.progress import Clock, History, Progress
-from gan_course.randomness import deferred_interrupt, step_randomness
 from gan_course.recipe import Recipe
 
 __all__ = ["Gan", "History", "Progress", "Recipe", "TrainingDiverged", "discriminator_step", "generator_step", "train"]
@@ -85,7 +85,7 @@ def train(
                               s'il existe, l'entraînement reprend où il en était. Sur CPU, N + N pas donnent au bit
                               près les poids de 2N pas.
     seed                      graine des lots et du hasard de la boucle ; le hasard du notebook n'est ni lu ni modifié
-    device, precision         voir gan_course.device.choose_compute
+    device, precision         voir gan_course.engine.device.choose_compute
 
     Sous torchrun, chaque processus traite sa part du lot et les gradients sont moyennés.
 

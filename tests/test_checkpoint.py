@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from gan_course import checkpoint as checkpoint_module
-from gan_course.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from gan_course.data import ImageSet, gaussian_ring, load_images
+from gan_course.engine import checkpoint as checkpoint_module
+from gan_course.engine.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from gan_course.engine.randomness import deferred_interrupt
 from gan_course.models import conditional, dcgan, dense, points
-from gan_course.randomness import deferred_interrupt
 from gan_course.training import Recipe, train
 
 RING = gaussian_ring(2000)
@@ -111,7 +111,7 @@ KILLED_TWENTY_TIMES = """
     torch.set_num_threads(1)
     from gan_course.data import gaussian_ring
     from gan_course.models import points
-    from gan_course.checkpoint import load_checkpoint
+    from gan_course.engine.checkpoint import load_checkpoint
     from gan_course.training import Recipe, train
 
     path, ring = sys.argv[1], gaussian_ring(2000)

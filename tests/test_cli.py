@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gan_course import __main__ as cli
-from gan_course import course, doctor
+from gan_course.tools import doctor, run
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -81,7 +81,7 @@ def test_data_lists_and_prepares(capsys, tmp_path):
 
 
 def test_lab_without_jupyterlab_says_what_to_install(monkeypatch, capsys):
-    monkeypatch.setattr(course.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(run.importlib.util, "find_spec", lambda name: None)
     assert cli.main(["lab"]) == 1
     assert ".[cours]" in capsys.readouterr().err
 

@@ -10,7 +10,7 @@ import pytest
 from pictures import encoded, load, noise, pack, plain
 from PIL import Image
 
-from gan_course.data import files
+from gan_course.data import folders
 
 
 def test_zips_without_images(tmp_path):
@@ -85,7 +85,7 @@ def test_entry_that_unpacks_to_more_than_it_declares(tmp_path):
 
 
 def test_entry_that_declares_too_much(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "MAX_BYTES", 1_000)
+    monkeypatch.setattr(folders, "MAX_BYTES", 1_000)
     path = pack(tmp_path / "a.zip", {"grosse.png": bytes(5_000)}, compression=zipfile.ZIP_DEFLATED)
     with pytest.raises(ValueError, match=r"grosse\.png.*5,0 ko"):
         load(path, tmp_path)

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from gan_course.data import cache, load_images
+from gan_course.engine import files
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ def test_disk_full_midway_leaves_nothing(photos, root, monkeypatch):
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(cache.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="Disque plein.*9216 octets"):
         load_images(photos, size=16, root=root)
     assert not leftovers(root)
@@ -95,7 +96,7 @@ def test_disk_full_midway_leaves_nothing(photos, root, monkeypatch):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="il faut /dev/full")
 def test_disk_really_full(photos, root, monkeypatch):
-    monkeypatch.setattr(cache, "open", lambda path, mode: open("/dev/full", "wb"), raising=False)
+    monkeypatch.setattr(files, "open", lambda path, mode: open("/dev/full", "wb"), raising=False)
     with pytest.raises(OSError, match="Disque plein"):
         load_images(photos, size=64, root=root)
     assert not leftovers(root)
@@ -109,6 +110,20 @@ def test_interruption_leaves_nothing(photos, root, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         load_images(photos, size=16, root=root)
     assert not leftovers(root)
+
+
+def test_interruption_between_the_two_files_leaves_nothing(photos, root, monkeypatch):
+    replace, done = os.replace, []
+
+    def interrupt(source, target):
+        if done:
+            raise KeyboardInterrupt
+        done.append(replace(source, target))
+
+    monkeypatch.setattr(os, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        load_images(photos, size=16, root=root)
+    assert done and not list((root / "cache").iterdir())
 
 
 def read_only(monkeypatch, root):

@@ -14,7 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from gan_course.data import celeba, download, load_images
+from gan_course.data import celeba, load_images
+from gan_course.engine import download
 
 NAMES = ("Bald", "Eyeglasses", "Smiling")
 COUNT = 12
@@ -217,9 +218,23 @@ def test_partition_of_other_images(offline, root):
     place(offline, {celeba.PARTITION: b"999999.jpg 0\n"})
     with pytest.raises(ValueError, match="ne connaît pas 12 images"):
         load(root)
-    place(offline, {celeba.PARTITION: b"000001.jpg zero\n"})
-    with pytest.raises(ValueError, match="abîmé"):
+    for wrong in (b"zero", b"01", b"012"):
+        place(offline, {celeba.PARTITION: b"000001.jpg " + wrong + b"\n"})
+        with pytest.raises(ValueError, match="abîmé"):
+            load(root)
+
+
+@pytest.mark.parametrize("file", [celeba.ATTRIBUTES, celeba.PARTITION])
+def test_a_file_of_another_encoding_is_said(offline, root, file):
+    place(offline, {file: "é".encode("utf-16")})
+    with pytest.raises(ValueError, match=f"{file}.*UTF-8"):
         load(root)
+
+
+@pytest.mark.parametrize("folder", [3, ["celeba"], b"celeba"])
+def test_folder_is_a_path(root, folder):
+    with pytest.raises(TypeError, match="chemin d'un dossier"):
+        load_images("celeba", root=root, folder=folder, download=False)
 
 
 def test_broken_image_is_named_and_attributes_stay_aligned(offline, root):

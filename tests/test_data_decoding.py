@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gan_course.data import cache, decoding, files, load_images
+from gan_course.data import cache, decoding, folders, load_images
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="ailleurs, tout se décode dans le même processus")
 
@@ -27,7 +27,7 @@ def listing(tmp_path):
         Image.new("RGB", (20 + i % 3, 24), (i % 256, 255 - i % 256, 7)).save(tmp_path / f"{i:03d}.png")
     (tmp_path / "130.png").write_bytes(b"pas une image")
     (tmp_path / "131.png").write_bytes(b"")
-    return files.list_images(tmp_path)
+    return folders.list_images(tmp_path)
 
 
 def decoded(path, listing):
@@ -44,7 +44,7 @@ def decoded(path, listing):
 def test_other_processes_decode_the_same_images(tmp_path, listing, monkeypatch, packed):
     if packed:
         tmp_path = Path(shutil.make_archive(tmp_path.parent / tmp_path.name, "zip", tmp_path))
-        listing = files.list_images(tmp_path)
+        listing = folders.list_images(tmp_path)
     alone = decoded(tmp_path, listing)
     monkeypatch.setattr(decoding, "FEW", 0)
     assert decoding._workers(len(listing.names)) > 0
@@ -75,10 +75,10 @@ def test_decoding_processes_die_with_the_one_that_waits(tmp_path, listing):
     program = f"""
 import multiprocessing, os, signal
 from pathlib import Path
-from gan_course.data import cache, decoding, files, load_images
+from gan_course.data import cache, decoding, folders, load_images
 decoding.FEW = 0
 path = Path({str(tmp_path)!r})
-blocks = decoding.decode_blocks(path, files.list_images(path), 64, 3)
+blocks = decoding.decode_blocks(path, folders.list_images(path), 64, 3)
 next(blocks)
 print(*(child.pid for child in multiprocessing.active_children()), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
@@ -104,10 +104,10 @@ def test_large_images_do_not_wait_for_each_other(tmp_path, monkeypatch):
         Image.effect_noise((900, 700), 60).convert("RGB").save(tmp_path / f"{i}.png")
     seen, resize = [], decoding.resize
     monkeypatch.setattr(decoding, "resize", lambda squares, size: seen.append(squares) or resize(squares, size))
-    ((images, _),) = decoding.decode_blocks(tmp_path, files.list_images(tmp_path), 16, 3)
+    ((images, _),) = decoding.decode_blocks(tmp_path, folders.list_images(tmp_path), 16, 3)
     assert max(sum(square.nbytes for square in squares) for squares in seen) == 700 * 700 * 3
     monkeypatch.setattr(decoding, "LARGE", 2**30)
-    ((together, _),) = decoding.decode_blocks(tmp_path, files.list_images(tmp_path), 16, 3)
+    ((together, _),) = decoding.decode_blocks(tmp_path, folders.list_images(tmp_path), 16, 3)
     assert len(seen[-1]) == 6 and (images == together).all()
 
 
@@ -115,7 +115,7 @@ def test_blocks_of_large_results_are_shorter(tmp_path, monkeypatch):
     for i in range(3):
         Image.new("L", (8, 8), i).save(tmp_path / f"{i}.png")
     monkeypatch.setattr(decoding, "BLOCK_BYTES", 2 * 8 * 8)
-    blocks = decoding.decode_blocks(tmp_path, files.list_images(tmp_path), 8, 1)
+    blocks = decoding.decode_blocks(tmp_path, folders.list_images(tmp_path), 8, 1)
     assert [len(images) for images, _ in blocks] == [2, 1]
 
 

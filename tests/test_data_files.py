@@ -9,7 +9,7 @@ import pytest
 from pictures import BLUE, RED, encoded, load, noise, pack, plain, write
 from PIL import Image
 
-from gan_course.data import decoding, files
+from gan_course.data import decoding, folders
 
 
 @pytest.fixture
@@ -189,7 +189,7 @@ def test_linked_folders_are_read_once(folder, tmp_path):
     write(folder, {"chiens/c.png": encoded(plain())})
     (folder / "chats").symlink_to(tmp_path / "ailleurs", target_is_directory=True)
     (folder / "chiens" / "boucle").symlink_to(folder, target_is_directory=True)
-    listing = files.list_images(folder)
+    listing = folders.list_images(folder)
     assert listing.names == ["chats/a.png", "chats/b.png", "chiens/c.png"]
     assert listing.class_names == ["chats", "chiens"]
 

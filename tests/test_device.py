@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gan_course import device
-from gan_course.device import choose_compute, choose_dtype
+from gan_course.engine import device
+from gan_course.engine.device import choose_compute, choose_dtype
 
 ROOT = Path(__file__).resolve().parent.parent
 

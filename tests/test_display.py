@@ -6,7 +6,7 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from gan_course import display, widgets
+from gan_course import display, figures
 from gan_course.display import (
     interpolation_strip,
     plot_losses,
@@ -67,7 +67,7 @@ def test_grid_is_one_image_read_left_to_right(images):
 def test_grid_is_drawn_pixel_for_pixel(images):
     figure = show_grid(images[:6], columns=3)
     mosaic = np.asarray(figure.axes[0].images[0].get_array())
-    widgets.png(figure)
+    figures.png(figure)
     drawn = np.asarray(figure.canvas.buffer_rgba())[..., :3]
     scale = drawn.shape[0] // mosaic.shape[0]
     assert scale > 1 and drawn.shape == (mosaic.shape[0] * scale, mosaic.shape[1] * scale, 3)
@@ -77,7 +77,7 @@ def test_grid_is_drawn_pixel_for_pixel(images):
 def test_titles_are_readable_and_stay_inside(images):
     names = ["T-shirt/haut", "Bottine", "$ 5", "Sac"] * 5
     figure = show_grid(images, titles=names, title="Vingt images")
-    widgets.png(figure)
+    figures.png(figure)
     texts = figure.axes[0].texts
     assert [t.get_text() for t in texts] == names and min(t.get_fontsize() for t in texts) >= 8
     boxes = [t.get_window_extent() for t in texts]
@@ -157,10 +157,10 @@ def test_curves_survive_nan_one_step_and_outliers(history):
     history["d_loss"][100:] = np.nan
     history["g_loss"][3] = 1e9
     figure = plot_losses(history)
-    widgets.png(figure)
+    figures.png(figure)
     assert figure.axes[0].get_ylim()[1] < 1e3
-    widgets.png(plot_losses({name: values[:1] for name, values in history.items()}))
-    widgets.png(plot_losses({name: values * np.nan for name, values in history.items()}))
+    figures.png(plot_losses({name: values[:1] for name, values in history.items()}))
+    figures.png(plot_losses({name: values * np.nan for name, values in history.items()}))
     with pytest.raises(ValueError, match="g_loss"):
         plot_losses({"d_loss": [1.0]})
 
@@ -230,32 +230,32 @@ def test_scrubber_without_a_notebook_is_one_figure(history):
         drawn.append(step)
         return plot_losses({name: values[:step] for name, values in history.items()})
 
-    figure = widgets.scrubber(draw, range(50, 351, 50), "pas")
+    figure = figures.scrubber(draw, range(50, 351, 50), "pas")
     assert isinstance(figure, Figure)
     assert len(drawn) == 6 and drawn[0] == 50 and drawn[-1] == 350
     assert [ax.get_title() for ax in figure.axes][::5] == ["pas 50", "pas 350"]
 
 
 def test_scrubber_slides_precomputed_pictures(monkeypatch, history):
-    monkeypatch.setattr(widgets, "in_kernel", lambda: True)
-    monkeypatch.setattr(widgets, "_teach_kernel", lambda: None)
-    figures = [plot_losses(history), plot_scores(history)]
-    box = widgets.scrubber(figures, ["début", "fin"], "moment")
+    monkeypatch.setattr(figures, "in_kernel", lambda: True)
+    monkeypatch.setattr(figures, "_teach_kernel", lambda: None)
+    drawn = [plot_losses(history), plot_scores(history)]
+    box = figures.scrubber(drawn, ["début", "fin"], "moment")
     (_, slider, label), picture = box.children[0].children, box.children[1]
     before = picture.value
     slider.value = 1
     assert picture.value != before and label.value == "moment fin"
     monkeypatch.setenv("GAN_COURSE_STATIC", "1")
-    assert isinstance(widgets.scrubber(figures, ["début", "fin"], "moment"), Figure)
+    assert isinstance(figures.scrubber(drawn, ["début", "fin"], "moment"), Figure)
 
 
 def test_scrubber_refuses_bad_arguments(history):
     with pytest.raises(ValueError, match="0 valeurs"):
-        widgets.scrubber(lambda v: plot_losses(history), [], "pas")
+        figures.scrubber(lambda v: plot_losses(history), [], "pas")
     with pytest.raises(ValueError, match="1 figures pour 2 valeurs"):
-        widgets.scrubber([plot_losses(history)], [1, 2], "pas")
+        figures.scrubber([plot_losses(history)], [1, 2], "pas")
     with pytest.raises(TypeError, match="int"):
-        widgets.scrubber(lambda v: v, [1], "pas")
+        figures.scrubber(lambda v: v, [1], "pas")
 
 
 def test_labels_can_be_titles(images):

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from exercise_suite import exercise_tests, failures, reading_tests
 
-from gan_course.correspondence import chance
 from gan_course.exercises import CHAPTERS, chapter07_reading
 from gan_course.exercises.report import examine
 from gan_course.latent import lerp, slerp
+from gan_course.probing import chance
 
 # Le premier optimiseur d'un processus charge lentement torch._dynamo : que ce ne soit pas pendant une vérification.
 torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)

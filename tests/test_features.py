@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from gan_course import features, weight_files
+from gan_course import features
 from gan_course.data import ImageSet
+from gan_course.engine import files
 from gan_course.evaluation import IncomparableError, check_comparable, evaluate, make_reference
 from gan_course.features import (
     FeatureNetwork,
@@ -167,9 +168,9 @@ def test_safetensors_are_those_of_the_library(tmp_path):
     library = pytest.importorskip("safetensors.torch")
     kinds = (torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.uint8, torch.bool)
     tensors = {f"t.{kind}": torch.arange(6).view(2, 3).to(kind) for kind in kinds} | {"seul": torch.tensor(3.0)}
-    weight_files.write_safetensors(tmp_path / "a", tensors)
+    files.write_safetensors(tmp_path / "a", tensors)
     library.save_file(tensors, tmp_path / "b", metadata={"format": "pt"})
-    for found in (library.load_file(tmp_path / "a"), weight_files.read_safetensors(tmp_path / "b")):
+    for found in (library.load_file(tmp_path / "a"), files.read_safetensors(tmp_path / "b")):
         assert found.keys() == tensors.keys()
         assert all(torch.equal(found[name], tensors[name]) for name in tensors)
         assert all(found[name].dtype == tensors[name].dtype for name in tensors)
@@ -177,14 +178,14 @@ def test_safetensors_are_those_of_the_library(tmp_path):
 
 def test_safetensors_cut_short(tmp_path):
     path = tmp_path / "poids"
-    weight_files.write_safetensors(path, {"a": torch.zeros(4), "b": torch.ones(3)})
+    files.write_safetensors(path, {"a": torch.zeros(4), "b": torch.ones(3)})
     content = path.read_bytes()
     for end in (0, 5, 20, len(content) - 1):
         path.write_bytes(content[:end])
         with pytest.raises(ValueError, match="safetensors entier"):
-            weight_files.read_safetensors(path)
+            files.read_safetensors(path)
     with pytest.raises(ValueError, match="complex64"):
-        weight_files.write_safetensors(path, {"a": torch.zeros(2, dtype=torch.complex64)})
+        files.write_safetensors(path, {"a": torch.zeros(2, dtype=torch.complex64)})
 
 
 @pytest.fixture
@@ -213,11 +214,11 @@ def server():
 def test_fetch_once(server, tmp_path):
     address, asked = server
     expected, path = hashlib.sha256(b"x" * 1000).hexdigest(), tmp_path / "neuf" / "poids"
-    assert weight_files.fetch(f"{address}/poids", path, expected).read_bytes() == b"x" * 1000
-    weight_files.fetch(f"{address}/poids", path, expected)
+    assert files.fetch(f"{address}/poids", path, expected).read_bytes() == b"x" * 1000
+    files.fetch(f"{address}/poids", path, expected)
     assert asked == ["/poids"]
     path.write_bytes(b"coupe")
-    weight_files.fetch(f"{address}/poids", path, expected)
+    files.fetch(f"{address}/poids", path, expected)
     assert asked == ["/poids", "/poids"] and path.stat().st_size == 1000
 
 
@@ -231,13 +232,13 @@ def test_fetch_once(server, tmp_path):
 )
 def test_fetch_leaves_nothing_behind_a_failure(server, tmp_path, name, digest, error, words):
     with pytest.raises(error, match=words):
-        weight_files.fetch(f"{server[0]}/{name}", tmp_path / "poids", digest)
+        files.fetch(f"{server[0]}/{name}", tmp_path / "poids", digest)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_fetch_without_network(tmp_path):
     with pytest.raises(ConnectionError, match="Vérifiez le réseau"):
-        weight_files.fetch("http://127.0.0.1:9/poids", tmp_path / "poids", "0" * 64)
+        files.fetch("http://127.0.0.1:9/poids", tmp_path / "poids", "0" * 64)
 
 
 # --- Inception ---
@@ -274,7 +275,7 @@ def test_inception_wiring(tmp_path, monkeypatch):
         model = theirs.FeatureExtractorInceptionV3("essai", ["2048"])
     path = tmp_path / "poids.pth"
     torch.save(model.state_dict(), path)
-    monkeypatch.setattr(features, "INCEPTION_SHA256", weight_files.sha256(path))
+    monkeypatch.setattr(features, "INCEPTION_SHA256", files.sha256(path))
     space = inception(path, device="cpu")
     images = torch.randint(0, 256, (1, 1, 16, 16), dtype=torch.uint8)
     torch.testing.assert_close(space(images), model(images.expand(-1, 3, -1, -1))[0])

@@ -14,7 +14,7 @@ import class_of_copies as klass
 import pytest
 
 from gan_course import __main__ as cli
-from gan_course.grading import copies, feedback, run, slices, subject, worker
+from gan_course.tools.grading import copies, feedback, grade, slices, subject, worker
 
 POINTS = {"one_hot_planes": 1, "projection_score": 2, "class_grid_inputs": 1, "conditional_accuracy": 2}
 LIMITS = worker.Limits(seconds=4, memory=600)
@@ -36,7 +36,7 @@ def graded(tmp_path_factory):
     (home / f"{klass.OUTSIDE}.là").write_text("à garder", encoding="utf-8")
     expected = klass.build(home / "copies", outside)
     start = time.perf_counter()
-    assert run.grade(home / "copies", home / "notes.csv", "03", LIMITS) == 0
+    assert grade.grade(home / "copies", home / "notes.csv", "03", LIMITS) == 0
     print(f"{len(expected)} copies en {time.perf_counter() - start:.0f} s")
     return home, read_notes(home / "notes.csv"), expected
 
@@ -71,7 +71,7 @@ def test_what_is_graded_is_not_graded_again(graded, capsys):
     before = target.read_bytes()
     target.write_bytes((home / "copies" / "parfaite.ipynb").read_bytes())
     try:
-        assert run.grade(home / "copies", home / "notes.csv", "03", LIMITS) == 0
+        assert grade.grade(home / "copies", home / "notes.csv", "03", LIMITS) == 0
         out = capsys.readouterr().out
         assert f"Déjà notées : {len(expected) - 1} copies" in out and out.count("] ") == 1
         changed = read_notes(home / "notes.csv")
@@ -112,14 +112,14 @@ def test_stopped_then_started_again(tmp_path, number):
 
 @pytest.mark.parametrize("master", sorted(klass.MASTER.parent.glob("[0-9][0-9]_*.ipynb")), ids=lambda path: path.stem)
 def test_the_solutions_of_every_chapter_earn_every_point(master, tmp_path):
-    from gan_course import masters
-    from gan_course.pages import read_notebook
+    from gan_course.tools import solutions
+    from gan_course.tools.html import read_notebook
 
     folder = tmp_path / "copies"
     folder.mkdir()
-    solved = masters.to_solved(read_notebook(master), master.name)
+    solved = solutions.to_solved(read_notebook(master), master.name)
     (folder / "corrigé.ipynb").write_text(json.dumps(solved), encoding="utf-8")
-    assert run.grade(folder, tmp_path / "notes.csv", master.name[:2]) == 0
+    assert grade.grade(folder, tmp_path / "notes.csv", master.name[:2]) == 0
     row = read_notes(tmp_path / "notes.csv")["corrigé.ipynb"]
     assert row["total"] == row["sur"] != "0" and row["remarques"] == "", row
 
@@ -138,7 +138,7 @@ def test_files_of_tools_are_not_copies(tmp_path):
     for name in [*tools.split(), "a.ipynb"]:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("{}", encoding="utf-8")
-    assert run.list_copies(tmp_path, tmp_path / "notes.csv") == ["a.ipynb"]
+    assert grade.list_copies(tmp_path, tmp_path / "notes.csv") == ["a.ipynb"]
 
 
 @posix

@@ -9,7 +9,7 @@ import class_of_copies as klass
 import pytest
 from test_grading import read_notes
 
-from gan_course.grading import run, worker
+from gan_course.tools.grading import grade, worker
 
 HERE = Path(__file__).resolve().parent
 # torch.func charge beaucoup de modules au premier appel : une machine occupée y met son temps.
@@ -40,7 +40,7 @@ def test_right_answers_keep_their_points(chapter, tmp_path):
         cells = [path.read_text(encoding="utf-8"), f'check("{exercise}", {name})']
         book = {"cells": [klass.code(source) for source in cells], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
         (tmp_path / "copies" / f"{exercise} {name}.ipynb").write_text(json.dumps(book), encoding="utf-8")
-    assert run.grade(tmp_path / "copies", tmp_path / "notes.csv", chapter, LIMITS) == 0
+    assert grade.grade(tmp_path / "copies", tmp_path / "notes.csv", chapter, LIMITS) == 0
     notes = read_notes(tmp_path / "notes.csv")
     lost = {
         copy: row["remarques"] for copy, row in notes.items() if not int(row.get(copy.partition(" ")[0]) or 0) > 0

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gan_course.data import ImageSet, load_images
-from gan_course.device import choose_compute
+from gan_course.engine.device import choose_compute
 from gan_course.models import aae, dcgan
 from gan_course.training import Gan, discriminator_step, generator_step, train
 

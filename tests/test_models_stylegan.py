@@ -6,7 +6,7 @@ from torch.nn.functional import conv2d
 
 from gan_course.data import ImageSet
 from gan_course.models import stylegan
-from gan_course.models._stylegan import (
+from gan_course.models.stylegan_layers import (
     EqualizedConv2d,
     EqualizedLinear,
     Mapping,

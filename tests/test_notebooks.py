@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from gan_course import course, masters, pages, publish
+from gan_course.tools import html, publish, run, solutions
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "notebooks"
@@ -55,7 +55,7 @@ def test_valid_and_stripped(path):
 @each_notebook
 def test_one_parameters_cell(path):
     assert len(tagged(path, "parameters")) == 1
-    parameters = course.read_parameters(path)
+    parameters = run.read_parameters(path)
     assert {"MODE", "SEED"} <= set(parameters)
     assert ast.literal_eval(parameters["MODE"]) in publish.MODES
 
@@ -109,13 +109,13 @@ def executed(tmp_path_factory):
         if path not in done:
             start = time.perf_counter()
             try:
-                course.execute(path, folder / path.name, {"MODE": "eclair"})
+                run.execute(path, folder / path.name, {"MODE": "eclair"})
                 done[path] = folder / path.name
             except Exception as error:  # gardée : les tests suivants ne doivent pas tout relancer
                 done[path] = error
             SECONDS[path.stem] = time.perf_counter() - start
         if isinstance(done[path], Exception):
-            pytest.fail(f"{path.name} : {course.describe_failure(done[path])}")
+            pytest.fail(f"{path.name} : {run.describe_failure(done[path])}")
         return done[path]
 
     return execute
@@ -132,21 +132,21 @@ def test_runs_in_eclair(path, executed):
 
 def test_the_solved_exercises_run_whole_and_all_hold(tmp_path):
     """Le corrigé du chapitre 06, exécuté de bout en bout : chaque appel à check y réussit."""
-    master = FOLDER / masters.FOLDER / "06_exercices.ipynb"
-    book = masters.to_solved(pages.read_notebook(master), master.name)
+    master = FOLDER / solutions.FOLDER / "06_exercices.ipynb"
+    book = solutions.to_solved(html.read_notebook(master), master.name)
     solved = tmp_path / master.name
     solved.write_text(json.dumps(book), encoding="utf-8")
-    course.execute(solved, tmp_path / "résultat.ipynb", {"MODE": "eclair"})
+    run.execute(solved, tmp_path / "résultat.ipynb", {"MODE": "eclair"})
     outputs = [output for cell in read(tmp_path / "résultat.ipynb").cells for output in cell.get("outputs", [])]
     assert not [output for output in outputs if output.output_type == "error"]
     text = "".join(output.text for output in outputs if output.output_type == "stream")
-    answers = masters.read_answers(pages.read_notebook(master), master.name)
+    answers = solutions.read_answers(html.read_notebook(master), master.name)
     assert {name for name in answers if f"Exercice « {name} » : réussi" in text} == set(answers)
 
 
 @each_notebook
 def test_pages_can_be_made(path, executed):
-    page = pages.write_chapter(executed(path), path.parent, "Essai")
+    page = html.write_chapter(executed(path), path.parent, "Essai")
     assert "<h1" in (executed(path).parent / page).read_text(encoding="utf-8")
 
 
@@ -158,7 +158,7 @@ def test_chosen_cells_are_reproducible(path, executed, tmp_path):
     copy.write_text(executed(path).read_text(encoding="utf-8"), encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "--rootdir", str(tmp_path),
                "-p", "no:cacheprovider", "-q", str(copy)]  # fmt: skip
-    with course.kernel_environment():
+    with run.kernel_environment():
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stdout[-4000:]
 
@@ -173,9 +173,9 @@ def test_total_time(executed, capsys):
 
 def test_override_names_exist_everywhere():
     for path in NOTEBOOKS:
-        course.check_parameters(path, {"MODE": "eclair", "SEED": 1})
+        run.check_parameters(path, {"MODE": "eclair", "SEED": 1})
         with pytest.raises(ValueError, match="paramètre"):
-            course.check_parameters(path, {"MODDE": "eclair"})
+            run.check_parameters(path, {"MODDE": "eclair"})
 
 
 def test_cards_are_json():

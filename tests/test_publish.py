@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gan_course import publish
+from gan_course.tools import publish
 
 CARD = {"title": "Essai", "summary": "Ce que l'on apprend | ici.",
         "costs": {"eclair": "10 s", "cours": "15 min", "complet": "1 h"}}  # fmt: skip
@@ -36,7 +36,7 @@ def house(tmp_path, monkeypatch) -> Path:
 def test_check_then_write_then_check(house, capsys):
     assert publish.main(["--check"]) == 1
     out = capsys.readouterr().out
-    assert "+# Essai" not in out and "README.md (attendu)" in out and "python -m gan_course.publish" in out
+    assert "+# Essai" not in out and "README.md (attendu)" in out and "python -m gan_course.tools.publish" in out
     assert publish.main([]) == 0
     assert publish.main(["--check"]) == 0
 

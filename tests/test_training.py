@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from gan_course.data import ImageSet, gaussian_ring, load_images
-from gan_course.device import choose_compute
+from gan_course.engine.device import choose_compute
+from gan_course.engine.randomness import step_seed
 from gan_course.losses import LOSSES
 from gan_course.models import conditional, dcgan, dense, points
 from gan_course.penalties import PENALTIES
-from gan_course.randomness import step_seed
 from gan_course.training import Gan, Recipe, TrainingDiverged, discriminator_step, generator_step, train
 
 DIGITS = load_images("digits")
@@ -150,7 +150,7 @@ def test_progress_tells_facts():
 
 
 def test_long_histories_grow():
-    from gan_course.progress import History
+    from gan_course.engine.progress import History
 
     history = History()
     for i in range(1000):
@@ -322,7 +322,7 @@ def test_bf16_on_cpu_trains():
 
 
 def test_a_measure_that_does_not_exist_is_named():
-    from gan_course.progress import History
+    from gan_course.engine.progress import History
 
     assert "loss" not in History()
     with pytest.raises(KeyError, match="'loss' n'est pas une mesure.*d_loss"):

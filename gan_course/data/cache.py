@@ -9,9 +9,7 @@ tuerait le processus (SIGBUS).
 import errno
 import hashlib
 import math
-import os
 import re
-import secrets
 import shutil
 import sys
 import time
@@ -26,19 +24,11 @@ import numpy as np
 import torch
 
 from gan_course.data.images import ImageSet
+from gan_course.engine.files import DISK_FULL, atomic_write, check_writable, readable_bytes
 
 Side = dict[str, np.ndarray]  # "labels" int64 (k,), "parameters" float32 (k, P) ; ou des noms, "class_names"…
 Block = tuple[np.ndarray, Side]  # images uint8 (k, C, H, W), et ce qui les accompagne
 VERSION = 3  # à augmenter quand le décodage change : les anciens fichiers ne sont alors plus reconnus
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-def readable_bytes(count: int) -> str:
-    """« 2,5 Go » pour 2 500 000 000."""
-    for unit, factor in (("Go", 10**9), ("Mo", 10**6), ("ko", 10**3)):
-        if count >= factor:
-            return f"{count / factor:.1f} {unit}".replace(".", ",")
-    return f"{count} octets"
 
 
 def cache_path(root: Path, name: str, size: int, *key: object) -> Path:
@@ -78,40 +68,6 @@ def read_cache(path: Path) -> ImageSet | None:
         return _open(path)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
-
-
-def check_writable(folder: Path) -> None:
-    """Crée `folder` s'il le faut et y écrit un fichier d'essai ; PermissionError si c'est impossible."""
-    probe = folder / f"essai-{secrets.token_hex(4)}.tmp"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        if error.errno in DISK_FULL:
-            raise OSError(errno.ENOSPC, f"Disque plein : rien ne tient dans « {folder} ».") from error
-        raise PermissionError(
-            f"Impossible d'écrire dans « {folder} » ({error.strerror or error}). Choisissez-en un autre : "
-            'load_images(…, root="mon_dossier"), ou la variable d\'environnement GAN_COURSE_DATA.'
-        ) from error
-
-
-@contextmanager
-def _atomic(path: Path) -> Iterator[BinaryIO]:
-    """Fichier à écrire, qui ne prend le nom `path` qu'une fois entier ; en cas d'échec il n'en reste rien."""
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.replace(temporary, path)
-        except PermissionError:
-            if not path.exists():  # Windows : s'il est ouvert ailleurs, un autre vient de l'écrire
-                raise
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_header(file: BinaryIO, count: int, image_shape: tuple[int, ...]) -> None:
@@ -166,14 +122,14 @@ def write_cache(
         raise OSError(errno.ENOSPC, f"{full} Place libre : {readable_bytes(free)}.")
     written, sides = 0, []
     try:
-        with _closed(blocks), _atomic(path) as file:
+        with _closed(blocks), atomic_write(path) as file:
             _write_header(file, count, image_shape)
             for images, side in blocks:
                 file.write(np.ascontiguousarray(images).data)
                 written += len(images)
                 sides.append(side)
             _write_header(file, written, image_shape)  # il a pu falloir sauter des images illisibles
-            with _atomic(path.with_suffix(".npz")) as side_file:
+            with atomic_write(path.with_suffix(".npz")) as side_file:
                 np.savez(side_file, **names, **_joined(sides))
     except OSError as error:
         if error.errno in DISK_FULL:

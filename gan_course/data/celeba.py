@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gan_course.data import decoding, files
+from gan_course.data import decoding, folders
 from gan_course.data.cache import announce, cache_path, read_cache, write_cache
-from gan_course.data.download import Wanted, fetch
 from gan_course.data.images import ImageSet, check_positive
+from gan_course.engine.download import Wanted, fetch
 
 # Identifiants, tailles et condensés que torchvision.datasets.CelebA donne des fichiers officiels ; le miroir a les
 # mêmes fichiers, ce que vérifient les mêmes condensés.
@@ -120,7 +120,7 @@ def load_celeba(
     n = None if n is None else check_positive("n", n)
     found = _complete(root, folder, download, attributes)
     stamps = [(f.stat().st_size, f.stat().st_mtime_ns) if f else None for f in found[1:]]
-    key = (str(found.archive.resolve()), files.fingerprint(found.archive), stamps, split, n, attributes)
+    key = (str(found.archive.resolve()), folders.fingerprint(found.archive), stamps, split, n, attributes)
     target = cache_path(root, f"celeba-{split}", size, *key)
     if (cached := read_cache(target)) is not None:
         return cached
@@ -161,9 +161,9 @@ def _complete(root: Path, folder: str | Path | None, download: bool, attributes:
     return Files(*(mine or other for mine, other in zip(found, fetched)))
 
 
-def _aligned(found: Files, split: str, n: int | None, attributes: bool) -> tuple[files.Listing, dict, dict]:
+def _aligned(found: Files, split: str, n: int | None, attributes: bool) -> tuple[folders.Listing, dict, dict]:
     """Les images de la partition, et la ligne d'attributs de chacune ; les contrôle l'un par l'autre."""
-    listing = files.list_images(found.archive)
+    listing = folders.list_images(found.archive)
     images = [PurePosixPath(name).name for name in listing.names]
     kept = _in_split(images, found, split)[:n]
     if n is not None and len(kept) < n:
@@ -174,14 +174,14 @@ def _aligned(found: Files, split: str, n: int | None, attributes: bool) -> tuple
         if orphans := [image for image in images if image not in rows]:
             raise ValueError(
                 f"« {found.attributes} » ne correspond pas aux images : {len(orphans)} des {len(images)} images de "
-                f"« {found.archive} » n'y sont pas ({files.named(orphans)}). Prenez les deux à la même source, {PAGE}."
+                f"« {found.archive} » n'y sont pas ({folders.named(orphans)}). Prenez les deux ensemble, {PAGE}."
             )
         if len(rows) > len(images):
             message = f"« {found.archive.name} » n'a que {len(images)} des {len(rows)} images que décrit {ATTRIBUTES}."
             warnings.warn(message, stacklevel=2)
         side["parameters"] = values[[rows[images[i]] for i in kept]].astype(np.float32)
         names["parameter_names"] = np.array(attribute_names)
-    picked = files.Listing([listing.names[i] for i in kept], [listing.entries[i] for i in kept], None, None)
+    picked = folders.Listing([listing.names[i] for i in kept], [listing.entries[i] for i in kept], None, None)
     return picked, side, names
 
 
@@ -193,7 +193,7 @@ def _in_split(images: list[str], found: Files, split: str) -> list[int]:
         raise FileNotFoundError(f'{PARTITION} manque : sans lui, toutes les images sont dans split="train".')
     numbers = read_partition(found.partition)
     if orphans := [image for image in images if image not in numbers]:
-        raise ValueError(f"« {found.partition} » ne connaît pas {len(orphans)} images : {files.named(orphans)}.")
+        raise ValueError(f"« {found.partition} » ne connaît pas {len(orphans)} images : {folders.named(orphans)}.")
     kept = [i for i, image in enumerate(images) if numbers[image] == SPLIT_NUMBERS[split]]
     if not kept:
         raise ValueError(f"Aucune image de « {found.archive} » n'est dans la partition « {split} ».")

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gan_course.data import decoding, files
+from gan_course.data import decoding, folders
 from gan_course.data.cache import Block, announce, cache_path, read_cache, write_or_keep
-from gan_course.data.download import Wanted, fetch
 from gan_course.data.embedded import resize_stack
 from gan_course.data.images import ImageSet
+from gan_course.engine.download import Wanted, fetch
 
 OFFICIAL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 MIRROR = "https://huggingface.co/datasets/liangnanying/cifar-10-python/resolve/main/cifar-10-python.tar.gz"
@@ -89,10 +89,10 @@ def _fetched(root: Path, download: bool) -> Path:
 
 
 def _load_folders(source: Path, size: int, root: Path, split: str) -> ImageSet:
-    target = cache_path(root, f"cifar10-{split}", size, str(source.resolve()), files.fingerprint(source))
+    target = cache_path(root, f"cifar10-{split}", size, str(source.resolve()), folders.fingerprint(source))
     if (cached := read_cache(target)) is not None:
         return cached
-    listing = files.list_images(source, split)
+    listing = folders.list_images(source, split)
     if tuple(listing.class_names or ()) != ENGLISH:
         raise ValueError(f"« {source} » doit avoir, dans {split}/, les dossiers {', '.join(ENGLISH)}.")
     count = len(listing.names)

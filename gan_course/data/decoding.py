@@ -26,7 +26,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch.nn.functional import interpolate
 
 from gan_course.data.cache import Block, Side
-from gan_course.data.files import Listing, Reader, named
+from gan_course.data.folders import Listing, Reader, named
 
 MAX_PIXELS = 100 * 10**6
 BLOCK = 128  # images décodées ensemble, sauf si elles pèsent plus de BLOCK_BYTES

@@ -19,13 +19,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from gan_course.data import decoding, faces, files, fractals, simpsons
+from gan_course.data import decoding, faces, folders, fractals, simpsons
 from gan_course.data.cache import (
-    DISK_FULL,
     Block,
     announce,
     cache_path,
-    check_writable,
     in_memory,
     read_cache,
     write_cache,
@@ -35,6 +33,7 @@ from gan_course.data.celeba import load_celeba
 from gan_course.data.cifar10 import load_cifar10
 from gan_course.data.embedded import load_colour_digits, load_digits, resize_stack
 from gan_course.data.images import ImageSet, check_positive
+from gan_course.engine.files import DISK_FULL, check_writable
 
 SPLITS = ("train", "test")
 LARGEST = 2048  # au-delà, mille images ne tiennent plus sur un disque d'étudiant
@@ -60,7 +59,7 @@ def data_root(root: str | os.PathLike | None = None) -> Path:
     return Path(base).expanduser() / "gan_course"
 
 
-@files.permissions_in_french()
+@folders.permissions_in_french()
 def load_images(
     name_or_path: str | os.PathLike,
     size: int | None = None,
@@ -132,11 +131,11 @@ def _load_path(
 ) -> ImageSet:
     if check_positive("channels", channels) not in (1, 3):
         raise ValueError(f"channels vaut 3 (couleurs) ou 1 (gris) ; reçu : {channels!r}.")
-    key = (str(path), files.fingerprint(path), channels, split, *filter(None, [inside]))
+    key = (str(path), folders.fingerprint(path), channels, split, *filter(None, [inside]))
     target = cache_path(root, path.stem, size, *key)
     if (cached := read_cache(target)) is not None:
         return cached
-    listing = files.within(files.list_images(path, split), inside)
+    listing = folders.within(folders.list_images(path, split), inside)
     count = len(listing.names)
     blocks = announce(decoding.decode_blocks(path, listing, size, channels), count, path.name)
     names = {} if listing.class_names is None else {"class_names": np.array(listing.class_names)}

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gan_course.correspondence import canonical_correlations, chance, correspondence
 from gan_course.diagnosis import french
 from gan_course.exercises.report import Broken, Exercise, Property, kind_of
+from gan_course.probing import canonical_correlations, chance, correspondence
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,7 +66,7 @@ def readings() -> dict[str, tuple[list[float], list[float]]]:
 def plot_readings() -> "Figure":
     """Quatre figures, de A à D : trois mesures de correspondance, et les mêmes quand les paramètres sont mélangés."""
     from gan_course.display import BLUE, GREY
-    from gan_course.widgets import finish_axes, panels
+    from gan_course.figures import finish_axes, panels
 
     figure, axes = panels(1, len(LETTERS), width=10.0, height=3.0)
     for ax, (letter, (measured, luck)) in zip(axes, readings().items()):

@@ -80,7 +80,7 @@ def load_curves() -> dict[str, dict[str, np.ndarray]]:
 def plot_curves() -> "Figure":
     """Une ligne par entraînement : les pertes, les probabilités de D, les modes atteints par G."""
     from gan_course.display import GREEN, plot_losses, plot_scores
-    from gan_course.widgets import finish_axes, panels
+    from gan_course.figures import finish_axes, panels
 
     figure, axes = panels(len(LETTERS), 3, width=10.0, height=10.0)
     for (letter, curves), row in zip(load_curves().items(), axes):

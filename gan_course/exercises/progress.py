@@ -137,7 +137,7 @@ def _read(content: dict[str, Any]) -> tuple[str, dict[str, Entry]]:
 
 def draw(chapters: Mapping[str, Iterable[str]], entries: Mapping[str, Entry]) -> "Figure":
     """Une ligne par chapitre, un carré par exercice : réussi, essayé, pas encore essayé."""
-    from gan_course.widgets import new_figure
+    from gan_course.figures import new_figure
 
     known = {name: entries.get(name, Entry()) for names in chapters.values() for name in names}
     rows = [

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+from gan_course.engine.shapes import check_image_shape, check_images, check_labels, check_latent
 from gan_course.models import dcgan
-from gan_course.models._checks import check_image_shape, check_images, check_labels, check_latent
 from gan_course.recipe import Recipe
 
 RECIPE = Recipe(

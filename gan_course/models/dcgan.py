@@ -6,7 +6,7 @@ Une seule paire pour toutes les tailles : 28 px (7 → 14 → 28) et 32, 64, 128
 
 from torch import Tensor, nn
 
-from gan_course.models._checks import check_image_shape, check_images, check_labels, check_latent
+from gan_course.engine.shapes import check_image_shape, check_images, check_labels, check_latent
 from gan_course.recipe import Recipe
 
 SIZES = (28, 32, 64, 128)

@@ -8,7 +8,7 @@ from math import prod
 
 from torch import Tensor, nn
 
-from gan_course.models._checks import check_images, check_labels, check_latent
+from gan_course.engine.shapes import check_images, check_labels, check_latent
 from gan_course.recipe import Recipe
 
 RECIPE = Recipe(loss="non_saturating", batch_size=100, g_lr=2e-4, d_lr=2e-4, betas=(0.5, 0.999), real_label=0.9)

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from gan_course.models._checks import check_images, check_labels, check_latent
+from gan_course.engine.shapes import check_images, check_labels, check_latent
 from gan_course.recipe import Recipe
 
 # D apprend quatre fois plus vite que G : sous pénalité, il guide vite G vers tous les modes ; changer un mot,

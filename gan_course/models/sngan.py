@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from gan_course.models._checks import check_image_shape, check_images, check_labels, check_latent
+from gan_course.engine.shapes import check_image_shape, check_images, check_labels, check_latent
 from gan_course.models.dcgan import doublings
 from gan_course.recipe import Recipe
 

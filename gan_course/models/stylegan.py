@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, leaky_relu
 
-from gan_course.models._checks import check_image_shape, check_images, check_labels, check_latent
-from gan_course.models._stylegan import (
+from gan_course.engine.shapes import check_image_shape, check_images, check_labels, check_latent
+from gan_course.models.stylegan_layers import (
     EqualizedConv2d,
     EqualizedLinear,
     Mapping,

@@ -6,7 +6,7 @@ image. Pour générer selon une classe, et pour la normalisation spectrale : `sn
 
 from torch import Tensor, nn
 
-from gan_course.models._checks import check_image_shape, check_images, check_labels, check_latent
+from gan_course.engine.shapes import check_image_shape, check_images, check_labels, check_latent
 from gan_course.models.dcgan import doublings
 from gan_course.recipe import Recipe
 

@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from gan_course.data import ImageSet, load_images
-from gan_course.device import Compute, choose_compute
+from gan_course.engine.device import Compute, choose_compute
 from gan_course.evaluation import evaluate, standing_statistics
 from gan_course.features import FeatureNetwork, load_features, save_features
+from gan_course.pretrained import WEIGHTS, save_generator
 from gan_course.recipe import Recipe
 from gan_course.training import train
-from gan_course.zoo import WEIGHTS, save_generator
 
 
 @dataclass(frozen=True)

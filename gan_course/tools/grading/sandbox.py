@@ -95,8 +95,8 @@ def _allow(libc: ctypes.CDLL, ruleset: int, path: str, rights: int) -> None:
 
 def readable_folders() -> list[str]:
     """Où une réponse peut lire : Python, ses bibliothèques, le système ; du cours, tout sauf ses vérifications."""
-    package = Path(__file__).resolve().parent.parent
-    course = [str(path) for path in package.iterdir() if path.name not in ("exercises", "grading")]
+    package = Path(__file__).resolve().parents[2]
+    course = [str(path) for path in package.iterdir() if path.name not in ("exercises", "tools")]
     python = {sys.prefix, sys.base_prefix, sys.exec_prefix, *filter(os.path.isabs, sys.path)}
     kept = [path for path in python if not _holds(path, package)]
     system = ["/usr", "/lib", "/lib64", "/etc/localtime", "/etc/ld.so.cache", "/dev/null", "/dev/urandom", "/dev/zero"]

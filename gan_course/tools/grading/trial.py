@@ -16,8 +16,8 @@ import torch
 from gan_course import exercises
 from gan_course.exercises.explain import explain
 from gan_course.exercises.report import Report, examine
-from gan_course.grading import guard, jail, tampering
-from gan_course.grading.subject import Question
+from gan_course.tools.grading import guard, sandbox, tampering
+from gan_course.tools.grading.subject import Question
 
 MAX_BYTES = 60_000  # le compte rendu doit tenir dans le tube : on ne le lit qu'une fois le processus fini
 MAX_TEXT = 600
@@ -51,10 +51,10 @@ def run_trial(trial: Trial, token: str, reply: Connection) -> None:
     watch = tampering.Watch()
     guard.hide_course(name.rpartition(".")[0] for name in trial.question.allowed)
     folder = guard.real(trial.folder)
-    readable = [*map(guard.real, jail.readable_folders()), folder]
+    readable = [*map(guard.real, sandbox.readable_folders()), folder]
     sys.path[:] = [path for path in sys.path if guard.under(path, readable)]
-    jail.limit_resources(trial.memory * 2**20, trial.seconds)
-    jail.close_files(readable, folder)
+    sandbox.limit_resources(trial.memory * 2**20, trial.seconds)
+    sandbox.close_files(readable, folder)
     refusals = guard.arm(readable, folder)
 
     space: dict[str, Any] = {"__name__": "copie"}

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import gan_course
-from gan_course import course, masters
-from gan_course.grading import feedback, subject, worker
-from gan_course.grading.trial import LATE_MODULES
+from gan_course.tools import run, solutions
+from gan_course.tools.grading import feedback, subject, worker
+from gan_course.tools.grading.trial import LATE_MODULES
 
 FEEDBACK = "retours"
 IGNORED = ("__MACOSX", "Thumbs.db", "desktop.ini")
@@ -67,7 +67,7 @@ def grade(
         raise FileNotFoundError(f"Aucun dossier de copies à cet endroit : {folder}")
     # Une copie a un cœur : les autres notent d'autres copies.
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
-    (master,) = course.find_chapters(course.find_root() / "notebooks" / masters.FOLDER, [chapter])
+    (master,) = run.find_chapters(run.find_root() / "notebooks" / solutions.FOLDER, [chapter])
     limits = limits or worker.Limits()
     group = Class(folder, out, subject.read_subject(master), limits, _version(master, limits))
     group.names = list_copies(folder, out)
@@ -107,7 +107,7 @@ def _grade_all(group: Class, todo: list[str], processes: int) -> None:
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(method)
     if method == "forkserver":  # PyTorch n'est chargé qu'une fois, dans un processus qui n'exécute aucune copie
-        context.set_forkserver_preload(["gan_course.grading.worker", *LATE_MODULES])
+        context.set_forkserver_preload(["gan_course.tools.grading.worker", *LATE_MODULES])
     waiting, running = list(reversed(todo)), []
     try:
         while waiting or running:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-from gan_course.checkpoint import CheckpointError, describe_architecture, first_difference
+from gan_course.engine.checkpoint import CheckpointError, describe_architecture, first_difference
 from gan_course.recipe import Recipe, is_whole
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gan_course.weight_files import check_sha256, read_safetensors, write_safetensors
+from gan_course.engine.files import check_sha256, read_safetensors, write_safetensors
 
 WEIGHTS = Path(__file__).parent / "weights"
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gan_course.grading.subject import Subject
+from gan_course.tools.grading.subject import Subject
 
 PAGE = """<!DOCTYPE html>
 <html lang="fr">

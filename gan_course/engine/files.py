@@ -12,18 +12,61 @@ import os
 import secrets
 import shutil
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from torch import Tensor
 
-from gan_course.data.cache import DISK_FULL, check_writable, readable_bytes
-
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
     "I64": torch.int64, "I32": torch.int32, "U8": torch.uint8, "BOOL": torch.bool,
 }  # fmt: skip
+
+
+def readable_bytes(count: int) -> str:
+    """« 2,5 Go » pour 2 500 000 000."""
+    for unit, factor in (("Go", 10**9), ("Mo", 10**6), ("ko", 10**3)):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}".replace(".", ",")
+    return f"{count} octets"
+
+
+def check_writable(folder: Path) -> None:
+    """Crée `folder` s'il le faut et y écrit un fichier d'essai ; PermissionError si c'est impossible."""
+    probe = folder / f"essai-{secrets.token_hex(4)}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise OSError(errno.ENOSPC, f"Disque plein : rien ne tient dans « {folder} ».") from error
+        raise PermissionError(
+            f"Impossible d'écrire dans « {folder} » ({error.strerror or error}). Choisissez-en un autre : "
+            'load_images(…, root="mon_dossier"), ou la variable d\'environnement GAN_COURSE_DATA.'
+        ) from error
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
+    """Fichier à écrire, qui ne prend le nom `path` qu'une fois entier ; en cas d'échec il n'en reste rien."""
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.replace(temporary, path)
+        except PermissionError:
+            if not path.exists():  # Windows : s'il est ouvert ailleurs, un autre vient de l'écrire
+                raise
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:

@@ -37,7 +37,7 @@ class Finding:
 
 def lower_bounds() -> dict[str, str]:
     """Les versions minimales {"torch": "2.6", …} : du pyproject.toml du dépôt, sinon du paquet installé."""
-    pyproject = Path(__file__).resolve().parent.parent / "pyproject.toml"
+    pyproject = Path(__file__).resolve().parents[2] / "pyproject.toml"
     if pyproject.exists():
         import tomllib
 
@@ -120,7 +120,7 @@ def check_compute() -> Finding:
     try:
         import torch
 
-        from gan_course.device import best_device, choose_dtype
+        from gan_course.engine.device import best_device, choose_dtype
 
         device = best_device()
         reason = choose_dtype(device, "auto")[1]

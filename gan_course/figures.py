@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
-from gan_course.data.cache import check_writable
 from gan_course.diagnosis import french
+from gan_course.engine.files import check_writable
 
 DPI = 100
 MAX_FRAMES = 200  # des PNG de 50 ko : 10 Mo de carnet, la limite du raisonnable

@@ -5,12 +5,12 @@ import json
 import pytest
 
 from gan_course import __main__ as cli
-from gan_course import assignment, course, masters
+from gan_course.tools import assign, run, solutions
 
 
 def sources(path) -> str:
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    return "\n".join(masters.source_of(cell) for cell in cells)
+    return "\n".join(solutions.source_of(cell) for cell in cells)
 
 
 def test_the_plain_assignment_and_its_solution(tmp_path, capsys):
@@ -26,18 +26,18 @@ def test_each_student_has_a_copy_and_a_seed(tmp_path):
     students = tmp_path / "élèves.csv"
     students.write_bytes("Nom;Prénom;Note\r\nDUPONT;Zoé;12\r\nN’Diaye;Awa Fatou;\r\n".encode("cp1252"))
     out = tmp_path / "devoir"
-    files = assignment.assign(["03"], out, students, solved=False, replace=False)
+    files = assign.assign(["03"], out, students, solved=False, replace=False)
     assert [f.name for f in files] == ["03_cgan_mnist_DUPONT-Zoé.ipynb", "03_cgan_mnist_N'Diaye-Awa-Fatou.ipynb"]
-    seeds = [course.read_parameters(path)["SEED"] for path in files]
-    assert seeds == [str(assignment.seed_of(name)) for name in ("DUPONT Zoé", "N’Diaye Awa Fatou")]
+    seeds = [run.read_parameters(path)["SEED"] for path in files]
+    assert seeds == [str(assign.seed_of(name)) for name in ("DUPONT Zoé", "N’Diaye Awa Fatou")]
     assert len(set(seeds)) == 2 and "# graine des poids" in sources(files[0])
     others = [sources(path).replace(f"SEED = {seed}", "") for path, seed in zip(files, seeds)]
     assert others[0] == others[1]
 
 
 def test_seeds_do_not_change_from_year_to_year():
-    assert assignment.seed_of("DUPONT Zoé") == assignment.seed_of("dupont zoe\u0301") == 295
-    seeds = [assignment.seed_of(f"Élève {i}") for i in range(200)]
+    assert assign.seed_of("DUPONT Zoé") == assign.seed_of("dupont zoe\u0301") == 295
+    seeds = [assign.seed_of(f"Élève {i}") for i in range(200)]
     assert len(set(seeds)) > 195 and len({seed % 10 for seed in seeds}) == 10
 
 
@@ -63,7 +63,7 @@ def test_nothing_is_overwritten_silently(tmp_path, capsys):
 def test_lists_are_read(tmp_path, text, names):
     path = tmp_path / "liste.txt"
     path.write_text(text, encoding="utf-8")
-    assert assignment.read_students(path) == names
+    assert assign.read_students(path) == names
 
 
 @pytest.mark.parametrize(("text", "message"), [("", "aucun nom"), ("Zoé\nZoé\n", "deux fois : Zoé")])
@@ -71,19 +71,19 @@ def test_bad_lists_are_refused(tmp_path, text, message):
     path = tmp_path / "liste.txt"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=message):
-        assignment.read_students(path)
+        assign.read_students(path)
 
 
 def test_names_that_do_not_make_distinct_files_are_refused():
-    assert assignment.file_names(["../../etc/passwd", "Anne-Laure d’Été"]) == {
+    assert assign.file_names(["../../etc/passwd", "Anne-Laure d’Été"]) == {
         "../../etc/passwd": "etc-passwd",
         "Anne-Laure d’Été": "Anne-Laure-d'Été",
     }
     for names, message in ((["Zoé A", "zoe-a"], "même fichier"), (["!!!"], "nom de fichier"), (["x" * 200], "nom de")):
         with pytest.raises(ValueError, match=message):
-            assignment.file_names(names)
+            assign.file_names(names)
 
 
 def test_a_chapter_without_a_seed_is_refused():
     with pytest.raises(ValueError, match="SEED"):
-        assignment.with_seed({"cells": [{"metadata": {"tags": ["parameters"]}, "source": "MODE = 1"}]}, 3)
+        assign.with_seed({"cells": [{"metadata": {"tags": ["parameters"]}, "source": "MODE = 1"}]}, 3)

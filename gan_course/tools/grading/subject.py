@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gan_course import masters
-from gan_course.grading import slices
-from gan_course.pages import read_notebook
+from gan_course.tools import solutions
+from gan_course.tools.grading import slices
+from gan_course.tools.html import read_notebook
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ def read_subject(master: Path) -> Subject:
     from gan_course.exercises import find
 
     notebook = read_notebook(master)
-    answers = masters.read_answers(notebook, master.name)
-    support = slices.read_program(code_cells(masters.to_student(notebook, master.name)))
-    solved = slices.read_program(code_cells(masters.to_solved(notebook, master.name)))
+    answers = solutions.read_answers(notebook, master.name)
+    support = slices.read_program(code_cells(solutions.to_student(notebook, master.name)))
+    solved = slices.read_program(code_cells(solutions.to_solved(notebook, master.name)))
     questions = []
     for exercise, answer in answers.items():
         found = slices.candidates(solved, [answer])
@@ -51,7 +51,7 @@ def read_subject(master: Path) -> Subject:
 
 def code_cells(notebook: dict) -> list[str]:
     """Le texte des cellules de code d'un carnet."""
-    return [masters.source_of(cell) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    return [solutions.source_of(cell) for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
 
 # Ce par quoi une réponse remonterait jusqu'à la vérification qui l'appelle. Aucun exercice n'en a besoin.

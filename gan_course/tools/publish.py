@@ -1,10 +1,10 @@
 """Écrit ce qui se déduit des maîtres (notebooks/sources/) : carnets des étudiants, badges, tableau du README.
 
-    python -m gan_course.publish            écrit
-    python -m gan_course.publish --check    compare seulement ; code 1 et différences s'il y en a
+    python -m gan_course.tools.publish            écrit
+    python -m gan_course.tools.publish --check    compare seulement ; code 1 et différences s'il y en a
 
 L'adresse du dépôt (ORG/REPO) est dans pyproject.toml, [tool.gan_course] : les maîtres peuvent garder l'ancienne. Ils se
-passent de badge. `gan_course/masters.py` dit comment y écrire une solution. Chaque maître porte dans ses métadonnées :
+passent de badge. `solutions.py` dit comment y écrire une solution. Chaque maître porte dans ses métadonnées :
 
     "gan_course": {"title": "…", "summary": "…", "costs": {"eclair": "…", "cours": "…", "complet": "…"}}
 """
@@ -21,9 +21,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gan_course import masters
-from gan_course.course import find_chapters, find_root
-from gan_course.pages import read_notebook
+from gan_course.tools import solutions
+from gan_course.tools.html import read_notebook
+from gan_course.tools.run import find_chapters, find_root
 
 COLAB = "https://colab.research.google.com/github/"
 BADGE_ID = "badge-colab"
@@ -129,18 +129,18 @@ def expected_files(root: Path) -> dict[Path, tuple[str, str]]:
     Lève ValueError si un maître est mal formé, ou si un carnet n'a pas de maître.
     """
     slug, folder = read_slug(root), root / "notebooks"
-    chapters = find_chapters(folder / masters.FOLDER)
+    chapters = find_chapters(folder / solutions.FOLDER)
     orphans = {path.name for path in folder.glob("[0-9][0-9]_*.ipynb")} - {path.name for path in chapters}
     if orphans:
         raise ValueError(
-            f"Sans maître dans notebooks/{masters.FOLDER}/ : {', '.join(sorted(orphans))}. "
+            f"Sans maître dans notebooks/{solutions.FOLDER}/ : {', '.join(sorted(orphans))}. "
             "Déplacez-y ces carnets, ou effacez-les."
         )
     files = {}
     for path in chapters:
         student = folder / path.name
         current = student.read_text(encoding="utf-8") if student.exists() else ""
-        files[student] = (current, to_text(update_notebook(masters.student_notebook(path), slug, path.name)))
+        files[student] = (current, to_text(update_notebook(solutions.student_notebook(path), slug, path.name)))
     readme = root / "README.md"
     text = readme.read_text(encoding="utf-8")
     updated = between_markers(nonbreaking(text), "chapitres", nonbreaking(chapter_table(chapters, slug)))
@@ -167,14 +167,14 @@ def main(words: Sequence[str] | None = None) -> int:
     """Écrit, ou compare avec --check ; rend 1 si quelque chose n'est pas à jour, 2 pour une option inconnue."""
     words = list(sys.argv[1:] if words is None else words)
     if words not in ([], ["--check"]):
-        print("usage : python -m gan_course.publish [--check]", file=sys.stderr)
+        print("usage : python -m gan_course.tools.publish [--check]", file=sys.stderr)
         return 2
     try:
         root = find_root()
         if words:
             found = differences(root)
             if found:
-                print(f"{found}\n\nCe n'est pas à jour. Lancez : python -m gan_course.publish")
+                print(f"{found}\n\nCe n'est pas à jour. Lancez : python -m gan_course.tools.publish")
             return 1 if found else 0
         for path, (current, expected) in expected_files(root).items():
             if current != expected:

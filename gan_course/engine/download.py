@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from gan_course.data.cache import DISK_FULL, check_writable, readable_bytes
+from gan_course.engine.files import DISK_FULL, check_writable, readable_bytes
 
 TIMEOUT = 30  # secondes de silence avant de renoncer à une source
 CHUNK = 1 << 20

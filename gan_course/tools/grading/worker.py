@@ -11,8 +11,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from gan_course.grading import copies, jail, slices, subject
-from gan_course.grading.trial import Trial, hear, run_trial
+from gan_course.tools.grading import copies, sandbox, slices, subject
+from gan_course.tools.grading.trial import Trial, hear, run_trial
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def grade_copy(path: Path, chapter: subject.Subject, limits: Limits, reply: Conn
     """Note la copie `path`, dans le processus qui lui est consacré, et envoie le résultat à `reply`."""
     if hasattr(os, "setsid"):
         os.setsid()
-    offline = jail.cut_network()
+    offline = sandbox.cut_network()
     try:
         program = slices.read_program(copies.read_cells(path))
     except (copies.UnreadableCopy, OSError) as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from gan_course import course
+from gan_course.tools import run
 
 ROOT = Path(__file__).resolve().parent.parent
 WHERE = "import sys, os, gan_course; print(sys.executable, gan_course.__file__, os.listdir(), MODE, SEED)"
@@ -34,8 +34,8 @@ def write_notebook(folder: Path, name: str, *sources: str) -> Path:
 
 @pytest.fixture
 def house(tmp_path, monkeypatch):
-    """Un dépôt vide, que course.find_root trouve."""
-    monkeypatch.setattr(course, "find_root", lambda: tmp_path)
+    """Un dépôt vide, que run.find_root trouve."""
+    monkeypatch.setattr(run, "find_root", lambda: tmp_path)
     return tmp_path
 
 
@@ -49,7 +49,7 @@ def test_run_reports_pages_and_failures(house, capsys):
     write_notebook(notebooks, "01_bon.ipynb", WHERE, "import matplotlib.pyplot as plt; plt.plot([1, 2]);")
     write_notebook(notebooks, "02_rate.ipynb", "raise ValueError('exprès')")
     write_notebook(notebooks, "03_bon.ipynb", "print('fini')")
-    assert course.run("eclair", None, pages, {"SEED": 3}) == 1
+    assert run.run("eclair", None, pages, {"SEED": 3}) == 1
 
     text = output_text(pages / "01_bon.ipynb")
     # Cet interpréteur, ce dépôt, un dossier vide, et les paramètres demandés.
@@ -77,14 +77,14 @@ def test_a_hostile_kernelspec_is_ignored(tmp_path, monkeypatch):
     spec.write_text('{"argv": ["/nulle/part", "{connection_file}"], "display_name": "x", "language": "python"}')
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
     notebook = write_notebook(tmp_path, "01_bon.ipynb", WHERE)
-    course.execute(notebook, tmp_path / "out.ipynb", {"MODE": "eclair"})
+    run.execute(notebook, tmp_path / "out.ipynb", {"MODE": "eclair"})
     assert output_text(tmp_path / "out.ipynb").startswith(sys.executable)
 
 
 def test_environment_is_given_back(monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
     monkeypatch.delenv("PYTHONPATH", raising=False)
-    with course.kernel_environment():
+    with run.kernel_environment():
         assert os.environ["MPLBACKEND"] != "agg" and str(ROOT) in os.environ["PYTHONPATH"]
     assert os.environ["MPLBACKEND"] == "agg" and "PYTHONPATH" not in os.environ
 
@@ -92,31 +92,31 @@ def test_environment_is_given_back(monkeypatch):
 def test_unknown_parameter_is_refused_before_anything_runs(house):
     write_notebook(house / "notebooks", "01_bon.ipynb")
     with pytest.raises(ValueError, match="Vouliez-vous dire SEED"):
-        course.run("eclair", None, house / "build", {"SEDE": 1})
+        run.run("eclair", None, house / "build", {"SEDE": 1})
     assert not (house / "build").exists()
 
 
 def test_read_overrides():
-    assert course.read_overrides(["SEED=3", "MODE=cours", "PAS=1e-3"]) == {"SEED": 3, "MODE": "cours", "PAS": 1e-3}
+    assert run.read_overrides(["SEED=3", "MODE=cours", "PAS=1e-3"]) == {"SEED": 3, "MODE": "cours", "PAS": 1e-3}
     for bad in ("SEED", "=3", "1a=2"):
         with pytest.raises(ValueError, match="NOM=VALEUR"):
-            course.read_overrides([bad])
+            run.read_overrides([bad])
 
 
 def test_find_chapters(tmp_path):
     with pytest.raises(FileNotFoundError, match="Aucun chapitre"):
-        course.find_chapters(tmp_path)
+        run.find_chapters(tmp_path)
     for name in ("03_b.ipynb", "01_a.ipynb", "brouillon.ipynb"):
         write_notebook(tmp_path, name)
-    assert [path.name for path in course.find_chapters(tmp_path)] == ["01_a.ipynb", "03_b.ipynb"]
-    assert [path.name for path in course.find_chapters(tmp_path, ["3", "03"])] == ["03_b.ipynb"]
+    assert [path.name for path in run.find_chapters(tmp_path)] == ["01_a.ipynb", "03_b.ipynb"]
+    assert [path.name for path in run.find_chapters(tmp_path, ["3", "03"])] == ["03_b.ipynb"]
     with pytest.raises(ValueError, match="01, 03"):
-        course.find_chapters(tmp_path, ["2"])
+        run.find_chapters(tmp_path, ["2"])
 
 
 def test_a_dead_kernel_is_told(house, capsys):
     write_notebook(house / "notebooks", "01_mort.ipynb", "import os; os._exit(1)")
-    assert course.run("eclair", None, house / "build") == 1
+    assert run.run("eclair", None, house / "build") == 1
     assert "le noyau s'est arrêté" in capsys.readouterr().out
 
 
@@ -127,8 +127,8 @@ def test_interrupt_keeps_what_is_done(tmp_path):
     started = tmp_path / "02_a_commence"
     words = ["run", "--sortie", str(tmp_path / "build"), "-p", f"SEED={started}"]
     code = (
-        "import sys; from pathlib import Path; from gan_course import course, __main__; "
-        f"course.find_root = lambda: Path({str(tmp_path)!r}); sys.exit(__main__.main({words!r}))"
+        "import sys; from pathlib import Path; from gan_course import __main__; from gan_course.tools import run; "
+        f"run.find_root = lambda: Path({str(tmp_path)!r}); sys.exit(__main__.main({words!r}))"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True, encoding="utf-8",
@@ -147,12 +147,12 @@ def test_interrupt_keeps_what_is_done(tmp_path):
 def test_an_output_that_cannot_be_written_is_refused_before_running(tmp_path):
     (tmp_path / "fichier").touch()
     with pytest.raises(OSError, match="Impossible d'écrire.*--sortie"):
-        course.run("eclair", ["1"], tmp_path / "fichier" / "pages")
+        run.run("eclair", ["1"], tmp_path / "fichier" / "pages")
 
 
 def test_pages_keep_folds_closed_and_carry_their_pictures(tmp_path):
     """Un volet <details> peut contenir des lignes vides ; images et liens restent justes."""
-    from gan_course.pages import write_chapter
+    from gan_course.tools.html import write_chapter
 
     text = (
         "[![badge](../imgs/colab-badge.svg)](https://exemple.fr/a.png)\n\n"

@@ -9,7 +9,7 @@ import symtable
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from gan_course.masters import checked, parse_cell
+from gan_course.tools.solutions import checked, parse_cell
 
 MAX_CANDIDATES = 3  # une copie peut garder plusieurs essais ; on éprouve les derniers
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gan_course.data.cache import readable_bytes
+from gan_course.engine.files import readable_bytes
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 MAX_BYTES = 256 * 10**6  # un fichier d'image plus gros n'en est sans doute pas une

@@ -8,8 +8,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from gan_course import masters
 from gan_course.exercises import EXERCISES
+from gan_course.tools import solutions
 
 ROOT = Path(__file__).resolve().parent.parent
 MASTERS = sorted((ROOT / "notebooks" / "sources").glob("[0-9][0-9]_*.ipynb"))
@@ -31,7 +31,7 @@ def notebook(*sources: str) -> dict:
 
 
 def student_source(*sources: str) -> str:
-    return masters.source_of(masters.to_student(notebook(*sources), "essai")["cells"][-1])
+    return solutions.source_of(solutions.to_student(notebook(*sources), "essai")["cells"][-1])
 
 
 ANSWER = "def f(x):\n    ### BEGIN SOLUTION\n    y = 2 * x\n    return y\n    ### END SOLUTION"
@@ -51,15 +51,15 @@ def test_a_solution_at_the_left_margin_becomes_a_comment():
 
 
 def test_the_solved_notebook_keeps_the_solution_and_loses_the_marks():
-    solved = masters.to_solved(notebook(ANSWER), "essai")
-    assert masters.source_of(solved["cells"][0]) == "def f(x):\n    y = 2 * x\n    return y"
+    solved = solutions.to_solved(notebook(ANSWER), "essai")
+    assert solutions.source_of(solved["cells"][0]) == "def f(x):\n    y = 2 * x\n    return y"
 
 
 def test_the_master_is_left_as_it_is_and_outputs_are_dropped():
     master = notebook(ANSWER)
     master["cells"][0]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": "4"}]
     before = copy.deepcopy(master)
-    assert masters.to_student(master, "essai")["cells"][0]["outputs"] == []
+    assert solutions.to_student(master, "essai")["cells"][0]["outputs"] == []
     assert master == before
 
 
@@ -78,20 +78,20 @@ def test_the_master_is_left_as_it_is_and_outputs_are_dropped():
 )
 def test_a_bad_master_is_refused_by_cell(source, message):
     with pytest.raises(ValueError, match=message) as refusal:
-        masters.to_student(notebook("y = 2", source), "06_essai.ipynb")
+        solutions.to_student(notebook("y = 2", source), "06_essai.ipynb")
     assert "06_essai.ipynb, cellule « c1 »" in str(refusal.value)
 
 
 def test_answers_are_read_in_the_calls_to_check():
     call = 'check("double", f);'
-    assert masters.read_answers(notebook("%pip install rien\n", ANSWER, call), "essai") == {"double": "f"}
+    assert solutions.read_answers(notebook("%pip install rien\n", ANSWER, call), "essai") == {"double": "f"}
     with pytest.raises(ValueError, match=r'check\("double", g\)'):
-        masters.read_answers(notebook(ANSWER, 'check("double", g)'), "essai")
+        solutions.read_answers(notebook(ANSWER, 'check("double", g)'), "essai")
 
 
 @each_master
 def test_every_answer_has_its_exercise(path):
-    answers = masters.read_answers(read(path), path.name)
+    answers = solutions.read_answers(read(path), path.name)
     assert answers and set(answers) <= set(EXERCISES)
 
 
@@ -100,15 +100,15 @@ def test_the_student_notebook_is_the_committed_one_and_leaks_nothing(path):
     """publish --check compare les fichiers ; ici, que rien d'une solution n'y passe."""
     committed = read(ROOT / "notebooks" / path.name)
     master = read(path)
-    student = masters.student_notebook(path)
+    student = solutions.student_notebook(path)
     assert [cell["id"] for cell in student["cells"]] == [cell["id"] for cell in master["cells"]]
-    assert student == masters.student_notebook(path)
+    assert student == solutions.student_notebook(path)
     assert {cell["id"] for cell in student["cells"]} <= {cell["id"] for cell in committed["cells"]}
-    everything = "\n".join(masters.source_of(cell) for cell in committed["cells"])
+    everything = "\n".join(solutions.source_of(cell) for cell in committed["cells"])
     assert "SOLUTION" not in everything
-    solutions = [body for cell in master["cells"] for body in BLOCK.findall(masters.source_of(cell))]
-    assert len(solutions) >= len(masters.read_answers(master, path.name))
-    for body in solutions:
+    bodies = [body for cell in master["cells"] for body in BLOCK.findall(solutions.source_of(cell))]
+    assert len(bodies) >= len(solutions.read_answers(master, path.name))
+    for body in bodies:
         assert body.strip() not in everything, body
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gan_course import pages
+from gan_course.tools import html
 
 ANSI_ERASE_LINE = "\r\x1b[2K"
 
@@ -42,7 +42,7 @@ class Outcome:
 
 def find_root() -> Path:
     """Le dossier du dépôt, celui qui contient notebooks/ ; FileNotFoundError s'il n'est pas là."""
-    for folder in (Path(__file__).resolve().parent.parent, Path.cwd()):
+    for folder in (Path(__file__).resolve().parents[2], Path.cwd()):
         if (folder / "notebooks").is_dir():
             return folder
     raise FileNotFoundError(
@@ -85,7 +85,7 @@ def read_overrides(pairs: list[str]) -> dict[str, Any]:
 def read_parameters(notebook: Path) -> dict[str, str]:
     """Les noms définis par la cellule étiquetée `parameters` du carnet, et le code de leur valeur."""
     parameters = {}
-    for cell in pages.read_notebook(notebook)["cells"]:
+    for cell in html.read_notebook(notebook)["cells"]:
         if "parameters" in cell["metadata"].get("tags", []):
             for node in ast.parse("".join(cell["source"])).body:
                 targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
@@ -113,7 +113,7 @@ def check_parameters(notebook: Path, parameters: dict[str, Any]) -> None:
 @contextmanager
 def kernel_environment() -> Iterator[None]:
     """Le temps d'une exécution, fait importer ce dépôt-ci aux noyaux, et leur fait rendre leurs figures."""
-    paths = [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
+    paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
     # Un MPLBACKEND=agg hérité ôterait toutes les figures des pages.
     wanted = {
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
@@ -188,7 +188,7 @@ def run_chapter(notebook: Path, output: Path, parameters: dict[str, Any]) -> Out
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    title, count = pages.read_title(notebook)
+    title, count = html.read_title(notebook)
     name, live, start = notebook.stem, sys.stdout.isatty(), time.perf_counter()
     if not live:
         print(f"{name} : {count} cellules, en cours", flush=True)
@@ -205,7 +205,7 @@ def run_chapter(notebook: Path, output: Path, parameters: dict[str, Any]) -> Out
     except (PapermillExecutionError, DeadKernelError) as error:
         verdict, explanation = "échec", describe_failure(error)
     seconds = time.perf_counter() - start
-    page = pages.write_chapter(executed, notebook.parent, title) if executed.exists() else None
+    page = html.write_chapter(executed, notebook.parent, title) if executed.exists() else None
     print(f"{ANSI_ERASE_LINE if live else ''}{name} : {verdict} en {seconds:.0f} s", flush=True)
     if explanation:
         print(f"{name} : {explanation}", flush=True)
@@ -235,11 +235,11 @@ def run(mode: str, numbers: list[str] | None, output: Path, overrides: dict[str,
     except KeyboardInterrupt:
         print("\nInterrompu : ce qui est terminé est gardé.", flush=True)
         left = chapters[len(outcomes) :]
-        outcomes += [Outcome(path.stem, pages.read_title(path)[0], 0, "non terminé") for path in left]
+        outcomes += [Outcome(path.stem, html.read_title(path)[0], 0, "non terminé") for path in left]
         code = 130
     if not all(outcome.succeeded for outcome in outcomes):
         code = code or 1
-    index = pages.write_index(output, outcomes, mode)
+    index = html.write_index(output, outcomes, mode)
     print(summary_table(outcomes))
     print(next_steps(index, mode, failed=code == 1))
     return code

@@ -9,7 +9,7 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
-from gan_course import course, masters, pages, publish
+from gan_course.tools import html, publish, run, solutions
 
 SEEDS = 100_000  # une graine se lit et se recopie : cinq chiffres au plus
 ANSWERS = "corrige"
@@ -23,18 +23,18 @@ def assign(numbers: list[str], output: Path, students: Path | None, solved: bool
     si un nom ne fait pas un fichier, si deux noms en font un seul, ou si un chapitre n'existe pas ; FileExistsError si
     un fichier différent est déjà là, sauf `replace`. Rien n'est écrit avant que tout soit prêt.
     """
-    root = course.find_root()
+    root = run.find_root()
     slug = publish.read_slug(root)
     names = [] if students is None else read_students(students)
     files: dict[Path, str] = {}
-    for master in course.find_chapters(root / "notebooks" / masters.FOLDER, numbers):
-        handed = _detached(masters.student_notebook(master), slug, root)
+    for master in run.find_chapters(root / "notebooks" / solutions.FOLDER, numbers):
+        handed = _detached(solutions.student_notebook(master), slug, root)
         if students is None:
             files[output / master.name] = publish.to_text(handed)
         for name, file in file_names(names).items():
             files[output / f"{master.stem}_{file}.ipynb"] = publish.to_text(with_seed(handed, seed_of(name)))
         if solved:
-            answers = _detached(masters.to_solved(pages.read_notebook(master), master.name), slug, root)
+            answers = _detached(solutions.to_solved(html.read_notebook(master), master.name), slug, root)
             files[output / ANSWERS / master.name] = publish.to_text(answers)
     _write(files, replace)
     return list(files)
@@ -94,7 +94,7 @@ def with_seed(notebook: dict[str, Any], seed: int) -> dict[str, Any]:
     for cell in notebook["cells"]:
         if "parameters" not in cell["metadata"].get("tags", []):
             continue
-        lines = masters.source_of(cell).splitlines(keepends=True)
+        lines = solutions.source_of(cell).splitlines(keepends=True)
         for node in ast.parse("".join(lines)).body:
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "SEED":
                 line = lines[node.lineno - 1].encode()  # ast compte en octets
@@ -110,8 +110,8 @@ def _detached(notebook: dict[str, Any], slug: str, root: Path) -> dict[str, Any]
     notebook = publish.set_slug(notebook, slug)
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":
-            source = masters.source_of(cell)
-            embedded = pages.embed_pictures(source, root / "notebooks")
+            source = solutions.source_of(cell)
+            embedded = html.embed_pictures(source, root / "notebooks")
             if embedded != source:
                 cell["source"] = embedded.splitlines(keepends=True)
     return notebook

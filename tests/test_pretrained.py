@@ -7,12 +7,12 @@ import torch
 from PIL import Image
 
 from gan_course import __main__ as cli
-from gan_course import making
 from gan_course.data import ImageSet
 from gan_course.evaluation import standing_statistics
 from gan_course.features import SPACES, load_features, pixels
 from gan_course.models import dcgan
-from gan_course.zoo import WEIGHTS, generators, load_generator, save_generator
+from gan_course.pretrained import WEIGHTS, generators, load_generator, save_generator
+from gan_course.tools import retrain
 
 
 @pytest.fixture
@@ -74,17 +74,17 @@ def test_what_the_course_provides_loads_and_fits_in_12_megabytes():
         images = g(torch.randn(2, g.latent_dim), labels)
         assert tuple(images.shape[1:]) == g.image_shape and images.std() > 0.1
         assert {"data", "command", "machine", "seed", "evaluation", "minutes"} <= set(card), name
-        assert name in making.GENERATORS and (WEIGHTS / f"{name}.png").is_file()
+        assert name in retrain.GENERATORS and (WEIGHTS / f"{name}.png").is_file()
 
 
 def test_making_a_generator_from_end_to_end(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     shape = {"image_shape": (3, 32, 32), "width": 4}
-    entry = making.Entry("02", "fractals", 32, "dcgan", "objects", shape, shape, 3, changes={"batch_size": 8})
-    monkeypatch.setitem(making.GENERATORS, "essai", entry)
-    monkeypatch.setattr(making, "load_features", lambda name: pixels(2))
+    entry = retrain.Entry("02", "fractals", 32, "dcgan", "objects", shape, shape, 3, changes={"batch_size": 8})
+    monkeypatch.setitem(retrain.GENERATORS, "essai", entry)
+    monkeypatch.setattr(retrain, "load_features", lambda name: pixels(2))
     images = ImageSet(torch.randint(0, 256, (40, 3, 32, 32), dtype=torch.uint8))
-    monkeypatch.setattr(making.Entry, "images", lambda self, root: images)
+    monkeypatch.setattr(retrain.Entry, "images", lambda self, root: images)
     assert cli.main(["train", "essai", "--steps", "2", "--sortie", str(tmp_path / "sortie")]) == 0
     g = load_generator("essai", tmp_path / "sortie")
     assert g.card["steps"] == 2 and g.card["command"].endswith("train essai --steps 2 --seed 0")
@@ -106,7 +106,7 @@ def test_the_sheet_has_one_row_per_class(tmp_path):
             asked.append(y)
             return torch.zeros(len(z), 3, 8, 8)
 
-    making.save_sheet(Recorder(), tmp_path / "planche.png", 0)
+    retrain.save_sheet(Recorder(), tmp_path / "planche.png", 0)
     assert asked[0].tolist() == [0] * 21 + [1] * 21 + [2] * 21
     with Image.open(tmp_path / "planche.png") as sheet:
         assert sheet.width > 5 * sheet.height, "trois lignes de vingt et une images"
@@ -122,10 +122,10 @@ def test_making_a_space_from_end_to_end(tmp_path, monkeypatch, labelled):
             return ImageSet(pixels, bright.long())
         return ImageSet(pixels, parameters=bright.float()[:, None].repeat(1, 3), parameter_names=("a", "b", "c"))
 
-    monkeypatch.setattr(making, "load_images", load)
-    space = making.Space("essai", 32, 6, 1, True, held_out=0 if labelled else 64)
-    monkeypatch.setitem(making.SPACES, "objects", space)
-    making.make("features-objects", folder=tmp_path)
+    monkeypatch.setattr(retrain, "load_images", load)
+    space = retrain.Space("essai", 32, 6, 1, True, held_out=0 if labelled else 64)
+    monkeypatch.setitem(retrain.SPACES, "objects", space)
+    retrain.make("features-objects", folder=tmp_path)
     card = json.loads((tmp_path / "features-objects.json").read_text(encoding="utf-8"))
     assert float(card["accuracy"].split(" %")[0]) > 90 and load_features("objects", tmp_path).dim == 64
 
@@ -133,7 +133,7 @@ def test_making_a_space_from_end_to_end(tmp_path, monkeypatch, labelled):
 def test_the_command_lists_what_it_can_make(capsys):
     assert cli.main(["train"]) == 0
     out = capsys.readouterr().out
-    assert all(name in out for name in (*making.GENERATORS, "features-faces"))
+    assert all(name in out for name in (*retrain.GENERATORS, "features-faces"))
     assert cli.main(["train", "rien"]) == 1
     assert "celeba-dcgan-64" in capsys.readouterr().err
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gan_course.correspondence import canonical_correlations, chance, correspondence
+from gan_course.probing import canonical_correlations, chance, correspondence
 
 DRAW = torch.Generator().manual_seed(0)
 PARAMETERS = torch.rand(1_000, 4, generator=DRAW) * 6 - 3

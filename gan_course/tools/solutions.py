@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gan_course.pages import read_notebook
+from gan_course.tools.html import read_notebook
 
 FOLDER = "sources"
 TO_WRITE = "# À vous d'écrire ici."

@@ -1,0 +1,1 @@
+"""La machinerie : rien à y apprendre, tout s'y appuie."""

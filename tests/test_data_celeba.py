@@ -121,8 +121,8 @@ def served(monkeypatch):
 def test_pixels_and_attributes(offline, root):
     faces = load(root)
     assert faces.images.shape == (COUNT, 3, 32, 32) and faces.labels is None
-    assert faces.parameter_names == NAMES and faces.parameters.dtype == torch.float32
-    assert faces.parameters.tolist() == [flags(i) for i in range(COUNT)]
+    assert faces.factor_names == NAMES and faces.factors.dtype == torch.float32
+    assert faces.factors.tolist() == [flags(i) for i in range(COUNT)]
     middle = faces.images[:, :, 16, 16].int()
     assert (middle - torch.tensor([(20 * i, 100, 0) for i in range(COUNT)])).abs().max() < 8
     assert faces.images[:, 2, 3:-3].max() < 60  # le bleu du haut et du bas est hors du carré
@@ -132,8 +132,8 @@ def test_pixels_and_attributes(offline, root):
 def test_attributes_follow_take_and_cache(offline, root):
     first = load(root)
     again = load(root)
-    assert torch.equal(first.parameters, again.parameters) and again.parameter_names == NAMES
-    assert torch.equal(again.take(6).parameters, first.parameters[:6])
+    assert torch.equal(first.factors, again.factors) and again.factor_names == NAMES
+    assert torch.equal(again.take(6).factors, first.factors[:6])
     assert len(list(root.rglob("*.npy"))) == 1
 
 
@@ -154,7 +154,7 @@ def test_unzipped_folder(tmp_path, root):
     with zipfile.ZipFile(drive / celeba.ARCHIVE) as archive:
         archive.extractall(drive)
     (drive / celeba.ARCHIVE).unlink()
-    assert load(root, folder=drive).parameters.tolist() == [flags(i) for i in range(8)]
+    assert load(root, folder=drive).factors.tolist() == [flags(i) for i in range(8)]
 
 
 def test_official_splits(offline, root):
@@ -164,11 +164,11 @@ def test_official_splits(offline, root):
     place(offline, {celeba.PARTITION: published()[celeba.PARTITION]})
     train, test = load(root), load(root, split="test")
     assert (len(train), len(test)) == (8, 2)
-    assert test.parameters.tolist() == [flags(10), flags(11)]
+    assert test.factors.tolist() == [flags(10), flags(11)]
 
 
 def test_first_n(offline, root):
-    assert load(root, n=5).parameters.tolist() == [flags(i) for i in range(5)]
+    assert load(root, n=5).factors.tolist() == [flags(i) for i in range(5)]
     with pytest.raises(ValueError, match="n=13.*12 images"):
         load(root, n=13)
     with pytest.raises(ValueError, match="n doit valoir"):
@@ -180,7 +180,7 @@ def test_without_attributes(offline, root):
     with pytest.raises(FileNotFoundError, match=r"list_attr_celeba\.txt.*download=False.*attributes=False"):
         load(root)
     faces = load(root, attributes=False)
-    assert len(faces) == COUNT and faces.parameters is None
+    assert len(faces) == COUNT and faces.factors is None
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_attribute_file_of_other_images(offline, root):
 def test_part_of_the_archive_is_said(offline, root):
     place(offline, {celeba.ARCHIVE: zipped(7)})
     with pytest.warns(UserWarning, match="n'a que 7 des 12 images"):
-        assert load(root).parameters.tolist() == [flags(i) for i in range(7)]
+        assert load(root).factors.tolist() == [flags(i) for i in range(7)]
 
 
 def test_partition_of_other_images(offline, root):
@@ -241,8 +241,8 @@ def test_broken_image_is_named_and_attributes_stay_aligned(offline, root):
     place(offline, {celeba.ARCHIVE: zipped(replaced={5: photograph(5)[:400]})})
     with pytest.warns(UserWarning, match=r"1 image\(s\) sur 12 illisible.*000006\.jpg"):
         faces = load(root)
-    assert faces.parameters.tolist() == [flags(i) for i in range(COUNT) if i != 5]
-    assert faces.parameters[:, 2].max() == 0 and len(faces) == 11
+    assert faces.factors.tolist() == [flags(i) for i in range(COUNT) if i != 5]
+    assert faces.factors[:, 2].max() == 0 and len(faces) == 11
 
 
 def test_zip_cut_short(offline, root):
@@ -269,7 +269,7 @@ def test_fetched_from_the_official_source(served, root):
 
 def test_only_what_is_missing_is_fetched(served, offline, root):
     (offline / celeba.ATTRIBUTES).unlink()
-    assert load(root, download=True).parameter_names == NAMES
+    assert load(root, download=True).factor_names == NAMES
     assert served[1] == [f"/drive/{celeba.ATTRIBUTES}"]
 
 
@@ -367,7 +367,7 @@ def test_real_faces(shared_data, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         images = load(tmp_path, size=64)
-    assert np.array_equal(images.parameters.numpy(), expected) and images.parameter_names == tuple(names)
+    assert np.array_equal(images.factors.numpy(), expected) and images.factor_names == tuple(names)
     transforms = pytest.importorskip("torchvision.transforms")
     usual = transforms.Compose([transforms.Resize(64), transforms.CenterCrop(64), transforms.PILToTensor()])
     for i in range(0, 300, 30):

@@ -39,12 +39,12 @@ def test_digits_at_default_size():
 def test_fractals_depend_on_the_seed_alone(tmp_path):
     a = load_images("fractals", size=16, n=6, seed=3, root=tmp_path)
     b = load_images("fractals", size=16, n=6, seed=3, root=tmp_path / "autre")
-    assert torch.equal(a.images, b.images) and torch.equal(a.parameters, b.parameters)
+    assert torch.equal(a.images, b.images) and torch.equal(a.factors, b.factors)
     assert a.images.shape == (6, 3, 16, 16) and a.labels is None
-    assert a.parameters.dtype == torch.float32 and a.parameter_names == ("x0", "y0", "a", "b", "c", "d")
+    assert a.factors.dtype == torch.float32 and a.factor_names == ("x0", "y0", "a", "b", "c", "d")
     for other in ({"seed": 4}, {"split": "test"}):
         options = {"size": 16, "n": 6, "seed": 3, "root": tmp_path} | other
-        assert not torch.equal(load_images("fractals", **options).parameters, a.parameters)
+        assert not torch.equal(load_images("fractals", **options).factors, a.factors)
 
 
 def test_parameters_stay_in_bounds_and_fewer_are_a_prefix():

@@ -7,35 +7,35 @@ import pytest
 import torch
 
 from gan_course.data import load_images
-from gan_course.data.faces import CATEGORIES, PARAMETER_NAMES, RANGES, draw_faces, sample_faces
+from gan_course.data.faces import CATEGORIES, FACTOR_NAMES, RANGES, draw_faces, sample_faces
 
 
 def changed(parameters, **values):
     """Les mêmes visages, certains paramètres remplacés (le nom, espaces remplacées par des tirets bas)."""
     parameters = parameters.copy()
     for name, value in values.items():
-        parameters[:, PARAMETER_NAMES.index(name.replace("_", " "))] = value
+        parameters[:, FACTOR_NAMES.index(name.replace("_", " "))] = value
     return parameters
 
 
 @pytest.fixture(scope="module")
 def neutral():
     """Un visage de face, sans rien, au milieu de toutes ses bornes."""
-    middle = [0 if name in CATEGORIES else sum(RANGES[name]) / 2 for name in PARAMETER_NAMES]
+    middle = [0 if name in CATEGORIES else sum(RANGES[name]) / 2 for name in FACTOR_NAMES]
     return changed(np.array([middle], np.float32), sourire=0.0, peau=0.2)
 
 
 def test_load(tmp_path):
     faces = load_images("faces", size=32, n=40, seed=3, root=tmp_path)
     assert faces.images.shape == (40, 3, 32, 32) and faces.labels is None
-    assert faces.parameters.shape == (40, len(PARAMETER_NAMES)) and faces.parameter_names == PARAMETER_NAMES
+    assert faces.factors.shape == (40, len(FACTOR_NAMES)) and faces.factor_names == FACTOR_NAMES
     again = load_images("faces", size=32, n=40, seed=3, root=tmp_path / "autre")
-    assert torch.equal(again.images, faces.images) and torch.equal(again.parameters, faces.parameters)
+    assert torch.equal(again.images, faces.images) and torch.equal(again.factors, faces.factors)
     assert torch.equal(load_images("faces", size=32, n=40, seed=3, root=tmp_path).images, faces.images)
     assert len(list(tmp_path.glob("cache/*.npy"))) == 1
     for other in ({"seed": 4}, {"split": "test"}):
         options = {"size": 32, "n": 40, "seed": 3, "root": tmp_path} | other
-        assert not torch.equal(load_images("faces", **options).parameters, faces.parameters)
+        assert not torch.equal(load_images("faces", **options).factors, faces.factors)
 
 
 def test_default_size(tmp_path):
@@ -45,13 +45,13 @@ def test_default_size(tmp_path):
 def test_parameters_in_bounds_independent_and_prefixed():
     many = sample_faces(4_000, seed=1)
     assert np.array_equal(sample_faces(10, seed=1), many[:10])
-    for column, name in zip(many.T, PARAMETER_NAMES):
+    for column, name in zip(many.T, FACTOR_NAMES):
         if name in RANGES:
             assert column.min() >= np.float32(RANGES[name][0]) and column.max() <= np.float32(RANGES[name][1])
         else:
             assert np.array_equal(np.unique(column), np.arange(len(CATEGORIES[name])))
-    assert np.abs(np.corrcoef(many.T) - np.eye(len(PARAMETER_NAMES))).max() < 0.07
-    smile = many[:, PARAMETER_NAMES.index("sourire")]
+    assert np.abs(np.corrcoef(many.T) - np.eye(len(FACTOR_NAMES))).max() < 0.07
+    smile = many[:, FACTOR_NAMES.index("sourire")]
     assert not ((smile > 0.3) & (smile < 0.6)).any() and 0.4 < (smile > 0.5).mean() < 0.6
 
 

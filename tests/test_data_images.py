@@ -107,9 +107,9 @@ def test_image_set_refuses(arguments, error, word):
         ImageSet(*arguments)
 
 
-def test_parameters_must_match():
+def test_factors_must_match():
     with pytest.raises(ValueError, match=r"\(3, 6\)"):
-        ImageSet(GOOD, parameters=torch.zeros(3, 6))
+        ImageSet(GOOD, factors=torch.zeros(3, 6))
 
 
 def test_description():
@@ -144,11 +144,11 @@ def test_select_needs_labels_and_images():
         ImageSet(GOOD, torch.tensor([0, 0, 2, 2])).select([1])
 
 
-def test_take_and_parameters_follow():
-    images = ImageSet(GOOD, torch.tensor([0, 1, 0, 1]), parameters=torch.eye(4), parameter_names=list("abcd"))
-    assert torch.equal(images.take(2).parameters, torch.eye(4)[:2])
-    assert torch.equal(images.select([1]).parameters, torch.eye(4)[[1, 3]])
-    assert images.select([1]).to("cpu").parameter_names == ("a", "b", "c", "d")
+def test_take_and_factors_follow():
+    images = ImageSet(GOOD, torch.tensor([0, 1, 0, 1]), factors=torch.eye(4), factor_names=list("abcd"))
+    assert torch.equal(images.take(2).factors, torch.eye(4)[:2])
+    assert torch.equal(images.select([1]).factors, torch.eye(4)[[1, 3]])
+    assert images.select([1]).to("cpu").factor_names == ("a", "b", "c", "d")
     assert images.take(2).images.data_ptr() == GOOD.data_ptr()
     for wrong in (5, 0, -1):
         with pytest.raises(ValueError, match=str(wrong)):

@@ -120,7 +120,7 @@ def test_making_a_space_from_end_to_end(tmp_path, monkeypatch, labelled):
         bright = torch.arange(256) % 2 == 0
         if labelled:
             return ImageSet(pixels, bright.long())
-        return ImageSet(pixels, parameters=bright.float()[:, None].repeat(1, 3), parameter_names=("a", "b", "c"))
+        return ImageSet(pixels, factors=bright.float()[:, None].repeat(1, 3), factor_names=("a", "b", "c"))
 
     monkeypatch.setattr(retrain, "load_images", load)
     space = retrain.Space("essai", 32, 6, 1, True, held_out=0 if labelled else 64)

@@ -26,9 +26,9 @@ import torch
 from gan_course.data.images import ImageSet
 from gan_course.engine.files import DISK_FULL, atomic_write, check_writable, readable_bytes
 
-Side = dict[str, np.ndarray]  # "labels" int64 (k,), "parameters" float32 (k, P) ; ou des noms, "class_names"…
+Side = dict[str, np.ndarray]  # "labels" int64 (k,), "factors" float32 (k, P) ; ou des noms, "class_names"…
 Block = tuple[np.ndarray, Side]  # images uint8 (k, C, H, W), et ce qui les accompagne
-VERSION = 3  # à augmenter quand le décodage change : les anciens fichiers ne sont alors plus reconnus
+VERSION = 4  # à augmenter quand le décodage change : les anciens fichiers ne sont alors plus reconnus
 
 
 def cache_path(root: Path, name: str, size: int, *key: object) -> Path:
@@ -40,13 +40,13 @@ def cache_path(root: Path, name: str, size: int, *key: object) -> Path:
 
 
 def _image_set(images: np.ndarray, side: Side) -> ImageSet:
-    labels, parameters = side.get("labels"), side.get("parameters")
+    labels, factors = side.get("labels"), side.get("factors")
     return ImageSet(
         torch.from_numpy(images),
         None if labels is None else torch.from_numpy(labels),
         side["class_names"].tolist() if "class_names" in side else None,
-        parameters=None if parameters is None else torch.from_numpy(parameters),
-        parameter_names=side["parameter_names"].tolist() if "parameter_names" in side else None,
+        factors=None if factors is None else torch.from_numpy(factors),
+        factor_names=side["factor_names"].tolist() if "factor_names" in side else None,
     )
 
 
@@ -107,7 +107,7 @@ def write_cache(
 ) -> ImageSet:
     """Écrit dans `path` les images de `blocks` (au plus `count`, de forme `image_shape`) et rend le jeu relu.
 
-    `names` : "class_names", "parameter_names". Lève PermissionError si le dossier refuse l'écriture,
+    `names` : "class_names", "factor_names". Lève PermissionError si le dossier refuse l'écriture,
     OSError(ENOSPC) si la place manque, avant de commencer ou en route ; dans tous ces cas il ne reste aucun
     fichier.
     """

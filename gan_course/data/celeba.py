@@ -110,7 +110,7 @@ def load_celeba(
     size: int, root: Path, split: str, download: bool,
     folder: str | Path | None = None, n: int | None = None, attributes: bool = True,
 ) -> ImageSet:  # fmt: skip
-    """CelebA à `size` pixels : uint8 (N, 3, size, size) ; `parameters` (N, 40), 0 ou 1, et leurs noms officiels.
+    """CelebA à `size` pixels : uint8 (N, 3, size, size) ; `factors` (N, 40), 0 ou 1, et leurs noms officiels.
 
     - `folder` : où sont les fichiers officiels ; défaut : `root`. Ce qui manque est téléchargé dans `root/celeba` ;
     - `n` : s'arrêter aux `n` premières images ; `attributes=False` : se passer du fichier d'attributs.
@@ -179,8 +179,8 @@ def _aligned(found: Files, split: str, n: int | None, attributes: bool) -> tuple
         if len(rows) > len(images):
             message = f"« {found.archive.name} » n'a que {len(images)} des {len(rows)} images que décrit {ATTRIBUTES}."
             warnings.warn(message, stacklevel=2)
-        side["parameters"] = values[[rows[images[i]] for i in kept]].astype(np.float32)
-        names["parameter_names"] = np.array(attribute_names)
+        side["factors"] = values[[rows[images[i]] for i in kept]].astype(np.float32)
+        names["factor_names"] = np.array(attribute_names)
     picked = folders.Listing([listing.names[i] for i in kept], [listing.entries[i] for i in kept], None, None)
     return picked, side, names
 

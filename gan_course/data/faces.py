@@ -34,12 +34,12 @@ RANGES = {  # paramètres continus, tirés uniformément entre ces bornes
     "rotation": (-22, 22),  # degrés ; positif : le visage se tourne vers la droite de l'image
 }
 FREQUENCIES = {"lunettes": (0.65, 0.35), "barbe": (0.8, 0.2), "chapeau": (0.64, 0.12, 0.12, 0.12)}
-PARAMETER_NAMES = tuple(CATEGORIES) + tuple(RANGES)
+FACTOR_NAMES = tuple(CATEGORIES) + tuple(RANGES)
 BLOCK = 16  # visages dessinés ensemble : leurs plans intermédiaires restent dans le cache du processeur
 
 
 def sample_faces(n: int, seed: int = 0, split: str = "train") -> np.ndarray:
-    """Tire les paramètres de `n` visages : float32 (n, 17), colonnes dans l'ordre de PARAMETER_NAMES.
+    """Tire les paramètres de `n` visages : float32 (n, 17), colonnes dans l'ordre de FACTOR_NAMES.
 
     Les paramètres sont indépendants : rien n'est corrélé à rien, au contraire des vrais visages. Chaque ligne
     ne dépend que de (seed, split) et de son rang : `sample_faces(10)` est le début de `sample_faces(100)`.
@@ -48,9 +48,9 @@ def sample_faces(n: int, seed: int = 0, split: str = "train") -> np.ndarray:
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ValueError(f"seed doit être un entier positif ou nul ; reçu : {seed!r}.")
     random = np.random.default_rng([seed, {"train": 0, "test": 1}[split]])
-    uniform = random.random((check_positive("n", n), len(PARAMETER_NAMES)))
+    uniform = random.random((check_positive("n", n), len(FACTOR_NAMES)))
     columns = {}
-    for name, draws in zip(PARAMETER_NAMES, uniform.T):
+    for name, draws in zip(FACTOR_NAMES, uniform.T):
         if name in RANGES:
             low, high = RANGES[name]
             columns[name] = low + (high - low) * draws
@@ -60,33 +60,33 @@ def sample_faces(n: int, seed: int = 0, split: str = "train") -> np.ndarray:
             columns[name] = np.searchsorted(edges, draws, side="right")
     smile = columns["sourire"]  # deux modes bien séparés : « > 0,5 » partage sans hésitation
     columns["sourire"] = np.where(smile < 0.5, 0.6 * smile, 0.2 + 0.8 * smile)
-    return np.stack([columns[name] for name in PARAMETER_NAMES], axis=1).astype(np.float32)
+    return np.stack([columns[name] for name in FACTOR_NAMES], axis=1).astype(np.float32)
 
 
 def face_blocks(parameters: np.ndarray, size: int = 64) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """`draw_faces` par blocs : images uint8 (k, 3, size, size), et leurs paramètres (k, 17)."""
     size = check_positive("size", size)
     parameters = np.asarray(parameters, dtype=np.float32)
-    wrong_shape = parameters.ndim != 2 or parameters.shape[1] != len(PARAMETER_NAMES) or not len(parameters)
+    wrong_shape = parameters.ndim != 2 or parameters.shape[1] != len(FACTOR_NAMES) or not len(parameters)
     if wrong_shape or not np.isfinite(parameters).all():
         raise ValueError(
-            f"parameters est de forme {parameters.shape} ; il faut (N, {len(PARAMETER_NAMES)}), des nombres finis, "
-            f"dans l'ordre : {', '.join(PARAMETER_NAMES)}."
+            f"parameters est de forme {parameters.shape} ; il faut (N, {len(FACTOR_NAMES)}), des nombres finis, "
+            f"dans l'ordre : {', '.join(FACTOR_NAMES)}."
         )
     for name, values in CATEGORIES.items():
-        column = parameters[:, PARAMETER_NAMES.index(name)]
+        column = parameters[:, FACTOR_NAMES.index(name)]
         if not np.isin(column, range(len(values))).all():
             raise ValueError(f"« {name} » est un entier de 0 à {len(values) - 1} ; reçu : {np.unique(column)}.")
     block = max(1, BLOCK * 64**2 // size**2)
     for start in range(0, len(parameters), block):
         part = parameters[start : start + block]
-        yield paint_faces(dict(zip(PARAMETER_NAMES, part.T)), size), part
+        yield paint_faces(dict(zip(FACTOR_NAMES, part.T)), size), part
 
 
 def draw_faces(parameters: np.ndarray, size: int = 64) -> np.ndarray:
     """Dessine les visages de paramètres donnés : uint8 (N, 3, size, size), bords adoucis sur un pixel.
 
-    `parameters` : (N, 17), colonnes dans l'ordre de PARAMETER_NAMES ; bornes dans RANGES, sens des entiers dans
+    `parameters` : (N, 17), colonnes dans l'ordre de FACTOR_NAMES ; bornes dans RANGES, sens des entiers dans
     CATEGORIES. Lève ValueError si la forme ne convient pas, ou si une catégorie n'existe pas.
     """
     return np.concatenate([images for images, _ in face_blocks(parameters, size)])

@@ -17,7 +17,7 @@ import numpy as np
 
 from gan_course.data.images import check_positive
 
-PARAMETER_NAMES = ("x0", "y0", "a", "b", "c", "d")
+FACTOR_NAMES = ("x0", "y0", "a", "b", "c", "d")
 LOW = np.array([-1, -1, -3, -3, -3, -3], dtype=np.float32)  # les bornes du jeu d'origine ; hautes = opposées
 ORBITS = 64  # orbites par image
 TRANSIENT = 100  # pas oubliés : le temps de rejoindre l'attracteur et de se séparer
@@ -84,7 +84,7 @@ def fractal_blocks(
     if parameters.shape[1:] != (6,) or not len(parameters) or not np.isfinite(parameters).all():
         raise ValueError(
             f"parameters est de forme {parameters.shape} ; il faut (N, 6), des nombres finis, dans l'ordre "
-            f"{', '.join(PARAMETER_NAMES)}."
+            f"{', '.join(FACTOR_NAMES)}."
         )
     anchors = np.array(PALETTES[palette], dtype=np.float64)
     place = np.linspace(0, len(anchors) - 1, 256)

@@ -95,8 +95,8 @@ class ImageSet:
 
     - `images` : uint8 (N, C, H, W), C = 1 ou 3 ; en mémoire, projeté depuis un fichier, ou sur le GPU ;
     - `labels` : int64 (N,) de 0 à K-1, ou None ; `class_names` : K noms, ou None ;
-    - `parameters` : float32 (N, P) ou None, grandeurs continues connues de chaque image (les fractales en
-      ont) ; `parameter_names` : leurs P noms.
+    - `factors` : float32 (N, P) ou None, grandeurs continues connues de chaque image (les fractales en
+      ont) ; `factor_names` : leurs P noms.
 
     Lève TypeError ou ValueError, en disant ce qui a été reçu, si types, formes ou longueurs ne s'accordent
     pas.
@@ -108,8 +108,8 @@ class ImageSet:
         labels: Tensor | None = None,
         class_names: Sequence[str] | None = None,
         *,
-        parameters: Tensor | None = None,
-        parameter_names: Sequence[str] | None = None,
+        factors: Tensor | None = None,
+        factor_names: Sequence[str] | None = None,
     ):
         if not isinstance(images, Tensor) or images.dtype != torch.uint8:
             received = images.dtype if isinstance(images, Tensor) else type(images).__name__
@@ -121,14 +121,14 @@ class ImageSet:
         if isinstance(class_names, str):
             raise TypeError(f"class_names doit être une suite de noms ; reçu un texte : {class_names!r}.")
         _check_labels(labels, len(images), class_names)
-        if parameters is not None and (parameters.ndim != 2 or len(parameters) != len(images)):
-            shape = tuple(parameters.shape)
-            raise ValueError(f"parameters est de forme {shape} ; il faut ({len(images)}, P).")
+        if factors is not None and (factors.ndim != 2 or len(factors) != len(images)):
+            shape = tuple(factors.shape)
+            raise ValueError(f"factors est de forme {shape} ; il faut ({len(images)}, P).")
         self.images = images
         self.labels = labels
         self.class_names = None if class_names is None else tuple(class_names)
-        self.parameters = parameters
-        self.parameter_names = None if parameter_names is None else tuple(parameter_names)
+        self.factors = factors
+        self.factor_names = None if factor_names is None else tuple(factor_names)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -168,9 +168,9 @@ class ImageSet:
         return x, None if self.labels is None else self.labels.index_select(0, indices)
 
     def _subset(self, index: slice | Tensor, labels: Tensor | None, names: Sequence | None) -> "ImageSet":
-        parameters = None if self.parameters is None else self.parameters[index]
+        factors = None if self.factors is None else self.factors[index]
         images = self.images[index]
-        return ImageSet(images, labels, names, parameters=parameters, parameter_names=self.parameter_names)
+        return ImageSet(images, labels, names, factors=factors, factor_names=self.factor_names)
 
     def select(self, classes: Sequence[int | str]) -> "ImageSet":
         """Les images des classes données, par numéro ou nom : `select([7])`, `select(["sac", "bottine"])`.
@@ -214,13 +214,13 @@ class ImageSet:
 
     def to(self, device: torch.device | str) -> "ImageSet":
         """Le même jeu, tous ses tenseurs sur `device` : à faire quand il tient sur le GPU (MNIST : 47 Mo)."""
-        labels, parameters = (None if t is None else t.to(device) for t in (self.labels, self.parameters))
+        labels, factors = (None if t is None else t.to(device) for t in (self.labels, self.factors))
         return ImageSet(
             self.images.to(device),
             labels,
             self.class_names,
-            parameters=parameters,
-            parameter_names=self.parameter_names,
+            factors=factors,
+            factor_names=self.factor_names,
         )
 
     def fingerprint(self) -> str:

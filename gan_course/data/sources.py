@@ -160,12 +160,12 @@ def _load_colour_digits(
 def _load_faces(
     size: int, root: Path, split: str, download: bool, n: int = 2_000, seed: int = 0
 ) -> ImageSet:
-    parameters = faces.sample_faces(n, seed, split)
+    factors = faces.sample_faces(n, seed, split)
 
     def draw() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        return faces.face_blocks(parameters, size)
+        return faces.face_blocks(factors, size)
 
-    return _drawn("faces", faces.PARAMETER_NAMES, draw, size, root, n, seed, split)
+    return _drawn("faces", faces.FACTOR_NAMES, draw, size, root, n, seed, split)
 
 
 def _load_fractals(
@@ -177,11 +177,11 @@ def _load_fractals(
     def draw() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         return fractals.fractal_blocks(fractals.sample_parameters(n, seed, split), size, points, palette)
 
-    return _drawn("fractals", fractals.PARAMETER_NAMES, draw, size, root, n, seed, palette, points, split)
+    return _drawn("fractals", fractals.FACTOR_NAMES, draw, size, root, n, seed, palette, points, split)
 
 
 def _drawn(
-    name: str, parameter_names: tuple[str, ...], draw: Callable, size: int, root: Path, n: int, *key: object
+    name: str, factor_names: tuple[str, ...], draw: Callable, size: int, root: Path, n: int, *key: object
 ) -> ImageSet:
     """Le jeu que dessine `draw`, gardé en cache ; en mémoire si `root` refuse l'écriture."""
     target = cache_path(root, name, size, n, *key)
@@ -189,9 +189,9 @@ def _drawn(
         return cached
 
     def blocks() -> Iterator[Block]:
-        return announce(((images, {"parameters": part}) for images, part in draw()), n, name)
+        return announce(((images, {"factors": part}) for images, part in draw()), n, name)
 
-    return write_or_keep(target, blocks, n, (3, size, size), {"parameter_names": np.array(parameter_names)})
+    return write_or_keep(target, blocks, n, (3, size, size), {"factor_names": np.array(factor_names)})
 
 
 def _load_idx(

@@ -191,7 +191,7 @@ def make_space(name: str, seed: int, root: str | None, folder: Path) -> Path:
 
 def classifier_targets(images: ImageSet) -> Tensor:
     """Ce que le classifieur apprend : la classe (N,), ou à défaut les attributs (N, P), 0 ou 1."""
-    return images.labels if images.labels is not None else images.parameters
+    return images.labels if images.labels is not None else images.factors
 
 
 def fit(

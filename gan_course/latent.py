@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from gan_course.data.images import check_positive
-from gan_course.engine import shapes
+from gan_course.engine.numbers import check_positive
+from gan_course.engine.shapes import call, wrong_labels
 from gan_course.evaluation import evaluation_mode
 
 # Au-delà, le plan de rotation ne se lit plus dans des nombres de 32 bits : mieux vaut refuser qu'inventer un
@@ -95,7 +95,7 @@ def walk(
     y = check_labels(generator, y, count)
     z = path.transpose(0, 1).flatten(0, 1).to(parameter.dtype)
     with evaluation_mode(generator):
-        images = generator(z) if y is None else generator(z, y.repeat_interleave(steps))
+        images = call(generator, z, None if y is None else y.repeat_interleave(steps))
     return images.unflatten(0, (count, steps))
 
 
@@ -125,7 +125,8 @@ def check_labels(generator: nn.Module, labels: int | Tensor | None, count: int) 
         if labels.shape in ((), (1,)):
             labels = labels.expand(count)
     # Sur le processeur, où les bornes se vérifient aussi.
-    shapes.check_labels(labels, getattr(generator, "num_classes", 0), count)
+    if problem := wrong_labels(labels, getattr(generator, "num_classes", 0), count):
+        raise ValueError(problem)
     # Une copie : sous inference_mode(), les étiquettes reçues ne serviraient pas à une descente de gradient.
     return None if labels is None else labels.to(next(generator.parameters()).device, copy=True)
 

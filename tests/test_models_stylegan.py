@@ -6,14 +6,7 @@ from torch.nn.functional import conv2d
 
 from gan_course.data import ImageSet
 from gan_course.models import stylegan
-from gan_course.models.stylegan_layers import (
-    EqualizedConv2d,
-    EqualizedLinear,
-    Mapping,
-    StyledConvolution,
-    adain,
-    minibatch_deviation,
-)
+from gan_course.models.stylegan import Equalized, Mapping, StyledConvolution, adain, minibatch_deviation
 from gan_course.training import train
 
 
@@ -31,9 +24,9 @@ def test_adain_gives_each_map_the_mean_and_deviation_of_the_style():
 
 def test_equalized_layers_keep_the_variance():
     x = torch.randn(512, 64)
-    assert EqualizedLinear(64, 256)(x).std().item() == pytest.approx(1, abs=0.05)
-    assert EqualizedLinear(64, 256, speed=0.01)(x).std().item() == pytest.approx(1, abs=0.05)
-    layer, images = EqualizedConv2d(64, 64, 3), torch.randn(4, 64, 16, 16)
+    assert Equalized(64, 256)(x).std().item() == pytest.approx(1, abs=0.05)
+    assert Equalized(64, 256, speed=0.01)(x).std().item() == pytest.approx(1, abs=0.05)
+    layer, images = Equalized(64, 64, 3), torch.randn(4, 64, 16, 16)
     assert layer(images).std().item() == pytest.approx(1, abs=0.1)
     torch.testing.assert_close(layer(images), conv2d(images, layer.weight / 24, layer.bias, padding=1))
 

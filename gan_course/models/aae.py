@@ -9,11 +9,13 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
+from torch.nn.functional import mse_loss, one_hot
 
-from gan_course.engine.shapes import check_image_shape, check_images, check_labels, check_latent
+from gan_course.engine.shapes import Network, call, check_settings
 from gan_course.models import dcgan
 from gan_course.recipe import Recipe
+
+SIZES = dcgan.SIZES
 
 RECIPE = Recipe(
     loss="non_saturating", batch_size=64, g_lr=1e-3, d_lr=1e-3, betas=(0.5, 0.999), reconstruction=20.0
@@ -21,17 +23,18 @@ RECIPE = Recipe(
 INVERSION_RECIPE = replace(RECIPE, cycle=1.0)
 
 
-class Encoder(nn.Module):
+class Encoder(Network):
     """E(x) : (B, C, H, W) → codes (B, latent_dim), déterministes. Convolutions à pas 2, BatchNorm, LeakyReLU.
 
-    Lève ValueError si la forme ou x ne convient pas.
+    Lève ValueError si un réglage ou x ne convient pas.
     """
 
     def __init__(
         self, image_shape: tuple[int, int, int] = (3, 32, 32), latent_dim: int = 32, width: int = 32
     ) -> None:
         super().__init__()
-        self.image_shape, self.latent_dim = check_image_shape(image_shape, dcgan.SIZES), latent_dim
+        self.image_shape = check_settings(image_shape, SIZES, latent_dim=latent_dim, width=width)
+        self.latent_dim, self.input_shape = latent_dim, self.image_shape
         base, count = dcgan.doublings(image_shape[1])
         layers, inputs = [], image_shape[0]
         for i in range(count):
@@ -41,17 +44,34 @@ class Encoder(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(inputs * base**2, latent_dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        check_images(x, self.image_shape)
         return self.layers(x)
 
 
-class Generator(nn.Module):
+def real_and_fake(
+    autoencoder: nn.Module, x: Tensor, y: Tensor | None, recipe: Recipe
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Ce que D doit distinguer, le vrai puis le faux, et ce que (E, G) minimise en plus de le tromper.
+
+    Un GAN oppose les images x à G(z). Ici, z ~ N(0, I) s'oppose aux codes E(x) ; et l'on reconstruit : G(E(x)) ≈ x,
+    facteur `recipe.reconstruction`, et, si `recipe.cycle` le demande, E(G(z)) ≈ z. Rend (z, codes, erreur) : deux
+    (B, latent_dim), et un scalaire qui porte le graphe.
+    """
+    codes = autoencoder.encode(x)
+    error = recipe.reconstruction * mse_loss(autoencoder(codes, y).float(), x)
+    codes = codes.float()
+    z = torch.randn(codes.shape, device=codes.device)
+    if recipe.cycle:
+        error = error + recipe.cycle * mse_loss(autoencoder.encode(autoencoder(z, y)).float(), z)
+    return z, codes, error
+
+
+class Generator(Network):
     """L'autoencodeur entier : `encode(x)` rend les codes, et G(z) ou G(z, y) décode vers (B, C, H, W) dans [-1, 1].
 
     Avec num_classes > 0, il est supervisé : le décodeur et D reçoivent la classe. Pour que les codes soient gaussiens
     dans chaque classe, z ne doit plus rien en dire : il lui reste le style (Makhzani et al., 2016, § 4).
 
-    Lève ValueError si la forme demandée, x, z ou y ne convient pas.
+    Lève ValueError si un réglage, x, z ou y ne convient pas.
     """
 
     def __init__(
@@ -62,7 +82,10 @@ class Generator(nn.Module):
         width: int = 32,
     ) -> None:
         super().__init__()
-        self.image_shape, self.num_classes, self.latent_dim = tuple(image_shape), num_classes, latent_dim
+        self.image_shape = check_settings(
+            image_shape, SIZES, latent_dim=latent_dim, num_classes=num_classes, width=width
+        )
+        self.num_classes, self.latent_dim, self.input_shape = num_classes, latent_dim, (latent_dim,)
         self.encoder = Encoder(image_shape, latent_dim, width)
         self.decoder = dcgan.Generator(image_shape, latent_dim + num_classes, width)
 
@@ -70,12 +93,15 @@ class Generator(nn.Module):
         """Codes (B, latent_dim) des images x (B, C, H, W) de [-1, 1]."""
         return self.encoder(x)
 
+    def real_and_fake(self, x: Tensor, y: Tensor | None, recipe: Recipe) -> tuple[Tensor, Tensor, Tensor]:
+        """Le jeu d'un autoencodeur adverse ; voir la fonction real_and_fake."""
+        return real_and_fake(self, x, y, recipe)
+
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        check_latent(z, self.latent_dim)
         return self.decoder(with_classes(z, y, self.num_classes))
 
 
-class Inverter(nn.Module):
+class Inverter(Network):
     """Un encodeur appris pour un générateur déjà entraîné : l'autoencodeur adverse dont le décodeur est gelé.
 
     Avec INVERSION_RECIPE, la même boucle lui apprend G(E(x)) ≈ x et E(G(z)) ≈ z, et D garde ses codes gaussiens.
@@ -86,7 +112,7 @@ class Inverter(nn.Module):
     def __init__(self, generator: nn.Module, width: int = 32) -> None:
         super().__init__()
         self.image_shape, self.latent_dim = tuple(generator.image_shape), generator.latent_dim
-        self.num_classes = generator.num_classes
+        self.num_classes, self.input_shape = generator.num_classes, (generator.latent_dim,)
         self.encoder = Encoder(self.image_shape, self.latent_dim, width)
         self.decoder = copy.deepcopy(generator).eval().requires_grad_(False)
 
@@ -99,19 +125,24 @@ class Inverter(nn.Module):
         """Codes (B, latent_dim) des images x (B, C, H, W) de [-1, 1]."""
         return self.encoder(x)
 
+    def real_and_fake(self, x: Tensor, y: Tensor | None, recipe: Recipe) -> tuple[Tensor, Tensor, Tensor]:
+        """Le jeu d'un autoencodeur adverse ; voir la fonction real_and_fake."""
+        return real_and_fake(self, x, y, recipe)
+
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        return self.decoder(z) if y is None else self.decoder(z, y)
+        return call(self.decoder, z, y)
 
 
-class Discriminator(nn.Module):
+class Discriminator(Network):
     """D(z) ou D(z, y) : codes (B, latent_dim) → logits (B,), par trois couches denses.
 
-    Lève ValueError si z ou y ne convient pas.
+    Lève ValueError si un réglage, z ou y ne convient pas.
     """
 
     def __init__(self, latent_dim: int = 32, num_classes: int = 0, width: int = 256) -> None:
         super().__init__()
-        self.latent_dim, self.num_classes = latent_dim, num_classes
+        check_settings(latent_dim=latent_dim, num_classes=num_classes, width=width)
+        self.latent_dim, self.num_classes, self.input_shape = latent_dim, num_classes, (latent_dim,)
         self.layers = nn.Sequential(
             nn.Linear(latent_dim + num_classes, width),
             nn.LeakyReLU(0.2),
@@ -121,11 +152,9 @@ class Discriminator(nn.Module):
         )
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        check_latent(z, self.latent_dim)
         return self.layers(with_classes(z, y, self.num_classes)).squeeze(1)
 
 
 def with_classes(z: Tensor, y: Tensor | None, num_classes: int) -> Tensor:
     """z (B, D), suivi du codage de la classe quand il y en a une : (B, D + num_classes)."""
-    check_labels(y, num_classes, len(z))
     return z if y is None else torch.cat([z, one_hot(y, num_classes).to(z)], dim=1)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from gan_course.engine.shapes import check_image_shape, check_images, check_labels, check_latent
+from gan_course.engine.shapes import Network, check_settings, wrong_labels
 from gan_course.recipe import Recipe
 
 SIZES = (28, 32)
@@ -41,10 +41,10 @@ def check_conditioning(conditioning: str) -> str:
     return conditioning
 
 
-class Generator(nn.Module):
+class Generator(Network):
     """G(z, y) : (B, latent_dim) et (B,) → (B, C, H, W) dans [-1, 1], pour H = W = 28 ou 32.
 
-    Lève ValueError si image_shape, z ou y ne conviennent pas.
+    Lève ValueError si un réglage, z ou y ne convient pas.
     """
 
     def __init__(
@@ -56,8 +56,10 @@ class Generator(nn.Module):
         conditioning: str = "projection",
     ) -> None:
         super().__init__()
-        self.image_shape = check_image_shape(image_shape, SIZES)
-        self.num_classes, self.latent_dim = num_classes, latent_dim
+        self.image_shape = check_settings(
+            image_shape, SIZES, latent_dim=latent_dim, num_classes=num_classes, least_classes=1, width=width
+        )
+        self.num_classes, self.latent_dim, self.input_shape = num_classes, latent_dim, (latent_dim,)
         self.code_size = num_classes if check_conditioning(conditioning) == "concat" else latent_dim
         self.embedding = None if conditioning == "concat" else nn.Embedding(num_classes, self.code_size)
         self.base = image_shape[1] // 4
@@ -80,7 +82,6 @@ class Generator(nn.Module):
         )
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        check_labels(y, self.num_classes, len(z))
         return self.from_code(z, self.code(y))
 
     def code(self, y: Tensor) -> Tensor:
@@ -88,30 +89,33 @@ class Generator(nn.Module):
 
         Lève ValueError si y n'est pas un lot d'étiquettes.
         """
-        check_labels(y, self.num_classes, len(y))
-        if self.embedding is None:
-            return one_hot(y, self.num_classes).to(self.project.weight)
-        return self.embedding(y)
+        try:
+            if self.embedding is None:
+                return one_hot(y, self.num_classes).to(self.project.weight)
+            return self.embedding(y)
+        except (RuntimeError, IndexError, TypeError):
+            if problem := wrong_labels(y, self.num_classes, len(y)):
+                raise ValueError(problem) from None
+            raise
 
     def from_code(self, z: Tensor, code: Tensor) -> Tensor:
         """G(z, y) pour un code (B, code_size) quelconque, par exemple entre ceux de deux classes.
 
         Lève ValueError si z ou code ne convient pas.
         """
-        check_latent(z, self.latent_dim)
-        if tuple(code.shape) != (len(z), self.code_size):
+        if z.shape[1:] != self.input_shape or code.shape != (len(z), self.code_size):
             raise ValueError(
-                f"code est de forme {tuple(code.shape)} ; il faut ({len(z)}, {self.code_size}), un code par z. "
-                "Partez de generator.code(y)."
+                f"z est de forme {tuple(z.shape)} et code est de forme {tuple(code.shape)} ; il faut (B, "
+                f"{self.latent_dim}) et (B, {self.code_size}), un code par z. Partez de generator.code(y)."
             )
         h = self.project(torch.cat([z, code], dim=1))
         return self.blocks(h.unflatten(1, (-1, self.base, self.base)))
 
 
-class Discriminator(nn.Module):
+class Discriminator(Network):
     """D(x, y) : (B, C, H, W) et (B,) → logits (B,). Sans BatchNorm : les pénalités se calculent image par image.
 
-    Lève ValueError si image_shape, x ou y ne conviennent pas.
+    Lève ValueError si un réglage, x ou y ne convient pas.
     """
 
     def __init__(
@@ -122,7 +126,9 @@ class Discriminator(nn.Module):
         conditioning: str = "projection",
     ) -> None:
         super().__init__()
-        self.image_shape = check_image_shape(image_shape, SIZES)
+        self.image_shape = self.input_shape = check_settings(
+            image_shape, SIZES, num_classes=num_classes, least_classes=1, width=width
+        )
         self.num_classes = num_classes
         self.conditioning = check_conditioning(conditioning)
         channels, size = image_shape[:2]
@@ -146,8 +152,6 @@ class Discriminator(nn.Module):
             nn.init.zeros_(self.embedding.weight)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        check_images(x, self.image_shape)
-        check_labels(y, self.num_classes, len(x))
         if self.conditioning == "concat":
             planes = one_hot(y, self.num_classes).to(x)[:, :, None, None].expand(-1, -1, *x.shape[2:])
             x = torch.cat([x, planes], dim=1)

@@ -6,7 +6,8 @@ Une seule paire pour toutes les tailles : 28 px (7 → 14 → 28) et 32, 64, 128
 
 from torch import Tensor, nn
 
-from gan_course.engine.shapes import check_image_shape, check_images, check_labels, check_latent
+from gan_course.engine.numbers import check_positive
+from gan_course.engine.shapes import Network, check_settings
 from gan_course.recipe import Recipe
 
 SIZES = (28, 32, 64, 128)
@@ -48,15 +49,13 @@ def upsample(upsampling: str, inputs: int, outputs: int, kernel_size: int, bias:
     return [nn.Upsample(scale_factor=2), convolution]
 
 
-class Generator(nn.Module):
+class Generator(Network):
     """G(z) : (B, latent_dim) → (B, C, H, W) dans [-1, 1], H = W parmi 28, 32, 64, 128.
 
     `width` est le nombre de cartes avant la dernière couche ; il double à chaque étage vers l'entrée : 128 donne
     les 1024 cartes de l'article à 64 px. `upsampling` : "transposed" ou "resize" ; `kernel_size` : 4 dans les codes
-    publics, 5 dans l'article. Lève ValueError si la forme, z ou un réglage ne convient pas.
+    publics, 5 dans l'article. Lève ValueError si un réglage ou z ne convient pas.
     """
-
-    num_classes = 0
 
     def __init__(
         self,
@@ -67,12 +66,11 @@ class Generator(nn.Module):
         kernel_size: int = 4,
     ) -> None:
         super().__init__()
-        self.image_shape = check_image_shape(image_shape, SIZES)
-        self.latent_dim, self.upsampling = latent_dim, upsampling
+        self.image_shape = check_settings(image_shape, SIZES, latent_dim=latent_dim, width=width)
+        self.latent_dim, self.input_shape, self.upsampling = latent_dim, (latent_dim,), upsampling
         if upsampling not in UPSAMPLINGS:
             raise ValueError(f"upsampling={upsampling!r} inconnu. Choisissez parmi {', '.join(UPSAMPLINGS)}.")
-        if kernel_size < 3:
-            raise ValueError(f"kernel_size={kernel_size} reçu ; il faut au moins 3 pour couvrir un pas de 2.")
+        check_positive("kernel_size", kernel_size, least=3)  # pour couvrir un pas de 2
         base, count = doublings(image_shape[1])
         channels = width * 2 ** (count - 1)
         layers = [nn.ConvTranspose2d(latent_dim, channels, base, bias=False), nn.BatchNorm2d(channels), nn.ReLU()]
@@ -85,19 +83,15 @@ class Generator(nn.Module):
         initialise(self)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        check_latent(z, self.latent_dim)
-        check_labels(y, 0, len(z))
         return self.layers(z[:, :, None, None])
 
 
-class Discriminator(nn.Module):
+class Discriminator(Network):
     """D(x) : (B, C, H, W) → logits (B,), le miroir de G.
 
     `batch_norm=False` pour un critique sous pénalité de gradient ; `dropout` après chaque activation, pour affaiblir D.
-    Lève ValueError si x n'est pas de la forme attendue.
+    Lève ValueError si un réglage ou x ne convient pas.
     """
-
-    num_classes = 0
 
     def __init__(
         self,
@@ -108,7 +102,8 @@ class Discriminator(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.image_shape = check_image_shape(image_shape, SIZES)
+        self.image_shape = self.input_shape = check_settings(image_shape, SIZES, width=width, dropout=dropout)
+        check_positive("kernel_size", kernel_size, least=3)
         base, count = doublings(image_shape[1])
         layers, inputs, padding = [], image_shape[0], (kernel_size - 1) // 2
         for i in range(count):
@@ -122,6 +117,4 @@ class Discriminator(nn.Module):
         initialise(self)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        check_images(x, self.image_shape)
-        check_labels(y, 0, len(x))
         return self.layers(x)

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from gan_course.engine.shapes import check_images, check_labels, check_latent
+from gan_course.engine.shapes import Network, check_settings
 from gan_course.recipe import Recipe
 
 # D apprend quatre fois plus vite que G : sous pénalité, il guide vite G vers tous les modes ; changer un mot,
@@ -28,34 +28,30 @@ def perceptron(inputs: int, outputs: int, width: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(width, outputs))
 
 
-class Generator(nn.Module):
+class Generator(Network):
     """G(z) : (B, latent_dim) → points (B, 2). Sans tanh : le plan n'est pas borné."""
 
-    num_classes = 0
     image_shape = (2,)
 
     def __init__(self, latent_dim: int = 16, width: int = 64) -> None:
         super().__init__()
-        self.latent_dim = latent_dim
+        check_settings(latent_dim=latent_dim, width=width)
+        self.latent_dim, self.input_shape = latent_dim, (latent_dim,)
         self.layers = perceptron(latent_dim, 2, width)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        check_latent(z, self.latent_dim)
-        check_labels(y, 0, len(z))
         return self.layers(z)
 
 
-class Discriminator(nn.Module):
+class Discriminator(Network):
     """D(x) : points (B, 2) → logits (B,)."""
 
-    num_classes = 0
-    image_shape = (2,)
+    image_shape = input_shape = (2,)
 
     def __init__(self, width: int = 64) -> None:
         super().__init__()
+        check_settings(width=width)
         self.layers = perceptron(2, 1, width)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        check_images(x, self.image_shape)
-        check_labels(y, 0, len(x))
         return self.layers(x).squeeze(1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from gan_course.engine.shapes import check_image_shape, check_images, check_labels, check_latent
+from gan_course.engine.shapes import Network, check_settings
 from gan_course.models.dcgan import doublings
 from gan_course.recipe import Recipe
 
@@ -50,10 +50,10 @@ class GeneratorBlock(nn.Module):
         return h + self.enlarge(self.shortcut(x))
 
 
-class Generator(nn.Module):
+class Generator(Network):
     """G(z, y) résiduel : (B, latent_dim) et (B,) → (B, C, H, W). Sans étiquettes si num_classes vaut 0.
 
-    `width` cartes à tous les étages. Lève ValueError si la forme, z ou y ne convient pas.
+    `width` cartes à tous les étages. Lève ValueError si un réglage, z ou y ne convient pas.
     """
 
     def __init__(
@@ -64,8 +64,10 @@ class Generator(nn.Module):
         width: int = 64,
     ) -> None:
         super().__init__()
-        self.image_shape = check_image_shape(image_shape, SIZES)
-        self.num_classes, self.latent_dim = num_classes, latent_dim
+        self.image_shape = check_settings(
+            image_shape, SIZES, latent_dim=latent_dim, num_classes=num_classes, width=width
+        )
+        self.num_classes, self.latent_dim, self.input_shape = num_classes, latent_dim, (latent_dim,)
         self.base, count = doublings(image_shape[1])
         self.project = nn.Linear(latent_dim, width * self.base**2)
         self.blocks = nn.ModuleList([GeneratorBlock(width, width, num_classes) for _ in range(count)])
@@ -73,25 +75,25 @@ class Generator(nn.Module):
         self.to_image = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(), final, nn.Tanh())
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        check_latent(z, self.latent_dim)
-        check_labels(y, self.num_classes, len(z))
         h = self.project(z).unflatten(1, (-1, self.base, self.base))
         for block in self.blocks:
             h = block(h, y)
         return self.to_image(h)
 
 
-class Discriminator(nn.Module):
+class Discriminator(Network):
     """D(x, y) résiduel, 1-lipschitzien par couche (normalisation spectrale) : logits (B,) = ψ(h) + ⟨e(y), h⟩.
 
-    Sans étiquettes si num_classes vaut 0. Lève ValueError si la forme, x ou y ne convient pas.
+    Sans étiquettes si num_classes vaut 0. Lève ValueError si un réglage, x ou y ne convient pas.
     """
 
     def __init__(
         self, image_shape: tuple[int, int, int] = (3, 32, 32), num_classes: int = 10, width: int = 64
     ) -> None:
         super().__init__()
-        self.image_shape = check_image_shape(image_shape, SIZES)
+        self.image_shape = self.input_shape = check_settings(
+            image_shape, SIZES, num_classes=num_classes, width=width
+        )
         self.num_classes = num_classes
         _, count = doublings(image_shape[1])
         channels = [image_shape[0]] + [width] * count
@@ -102,8 +104,6 @@ class Discriminator(nn.Module):
         self.embedding = spectral_norm(nn.Embedding(num_classes, width)) if num_classes else None
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        check_images(x, self.image_shape)
-        check_labels(y, self.num_classes, len(x))
         for block in self.blocks:
             x = block(x)
         h = torch.relu(x).sum((2, 3))

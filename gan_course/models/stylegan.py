@@ -4,19 +4,13 @@ G part d'une constante apprise 4×4. Chaque bloc fait deux fois [convolution →
 contribution à l'image (toRGB, sommées d'un bloc à l'autre : Karras et al., 2020, § 4). D est son miroir.
 """
 
+from math import prod
+
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, leaky_relu
+from torch.nn.functional import conv2d, instance_norm, interpolate, leaky_relu, linear, normalize, one_hot
 
-from gan_course.engine.shapes import check_image_shape, check_images, check_labels, check_latent
-from gan_course.models.stylegan_layers import (
-    EqualizedConv2d,
-    EqualizedLinear,
-    Mapping,
-    StyledConvolution,
-    minibatch_deviation,
-    resolutions,
-)
+from gan_course.engine.shapes import Network, check_settings
 from gan_course.recipe import Recipe
 
 SIZES = (8, 16, 32, 64, 128)
@@ -37,14 +31,14 @@ RECIPE = Recipe(
 )
 
 
-class Generator(nn.Module):
+class Generator(Network):
     """G(z) = synthesize(styles(z)) : (B, latent_dim) → (B, C, H, W), H = W = 8, 16, 32, 64 ou 128.
 
     `width` : nombre de cartes à pleine résolution, doublé à chaque étage vers 4×4 jusqu'à 4 × width. Pendant
     l'entraînement, deux images sur trois reçoivent deux styles, coupés à une couche au hasard (« style mixing »).
     Une tangente hyperbolique borne la sortie, comme dans les autres chapitres ; l'article s'en passe.
 
-    Lève ValueError si la forme demandée, z, y ou les styles ne conviennent pas.
+    Lève ValueError si un réglage, z, y ou les styles ne conviennent pas.
     """
 
     def __init__(
@@ -56,8 +50,11 @@ class Generator(nn.Module):
         mixing: float = 0.67,
     ) -> None:
         super().__init__()
-        self.image_shape = check_image_shape(image_shape, SIZES)
-        self.num_classes, self.latent_dim, self.mixing = num_classes, latent_dim, mixing
+        self.image_shape = check_settings(
+            image_shape, SIZES, latent_dim=latent_dim, num_classes=num_classes, width=width
+        )
+        self.num_classes, self.latent_dim, self.input_shape = num_classes, latent_dim, (latent_dim,)
+        self.mixing = mixing
         self.mapping = Mapping(latent_dim, num_classes)
         self.register_buffer("mean_style", torch.zeros(latent_dim))
         channels = resolutions(image_shape[1], width)
@@ -67,23 +64,20 @@ class Generator(nn.Module):
         for size, outputs in channels.items():
             self.layers.append(StyledConvolution(inputs, outputs, size, latent_dim, double=size > 4))
             self.layers.append(StyledConvolution(outputs, outputs, size, latent_dim))
-            self.to_rgb.append(EqualizedConv2d(outputs, image_shape[0], 1))
+            self.to_rgb.append(Equalized(outputs, image_shape[0], 1))
             inputs = outputs
-
-    @property
-    def num_layers(self) -> int:
-        """Nombre de couches qui lisent un style : deux par bloc, 8 à 32 px."""
-        return len(self.layers)
+        self.num_layers = len(self.layers)  # couches qui lisent un style : deux par bloc, 8 à 32 px
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        styles = self.styles(z, y)
+        w = self.mapping(z, y)
+        styles = w[:, None].expand(-1, self.num_layers, -1)
         if self.training:
-            self.mean_style.lerp_(styles[:, 0].detach().float().mean(0), 0.005)
-            other = self.styles(torch.randn_like(z), y)
+            self.mean_style.lerp_(w.detach().float().mean(0), 0.005)
+            other = self.mapping(torch.randn_like(z), y)
             cut = torch.randint(1, self.num_layers, (len(z), 1), device=z.device)
             mixed = torch.rand(len(z), 1, device=z.device) < self.mixing
             swap = mixed & (torch.arange(self.num_layers, device=z.device) >= cut)
-            return self.synthesize(torch.where(swap[:, :, None], other, styles))
+            styles = torch.where(swap[:, :, None], other[:, None], styles)
         return self.synthesize(styles)
 
     def styles(self, z: Tensor, y: Tensor | None = None, psi: float = 1.0) -> Tensor:
@@ -91,8 +85,6 @@ class Generator(nn.Module):
 
         w' = w̄ + ψ (w - w̄) : ψ = 1 ne change rien, ψ = 0 rend l'image moyenne (Karras et al., 2019, § B).
         """
-        check_latent(z, self.latent_dim)
-        check_labels(y, self.num_classes, len(z))
         w = self.mapping(z, y)
         if psi != 1:
             w = torch.lerp(self.mean_style.to(w), w, psi)
@@ -135,33 +127,33 @@ def mix_styles(coarse: Tensor, fine: Tensor, crossover: int) -> Tensor:
     return torch.cat([coarse[:, :crossover], fine[:, crossover:]], dim=1)
 
 
-class Discriminator(nn.Module):
+class Discriminator(Network):
     """D(x) : (B, C, H, W) → logits (B,). fromRGB, deux convolutions par bloc, puis l'écart-type du lot à 4×4.
 
-    Conditionnel si num_classes > 0 (projection). Lève ValueError si la forme, x ou y ne convient pas.
+    Conditionnel si num_classes > 0 (projection). Lève ValueError si un réglage, x ou y ne convient pas.
     """
 
     def __init__(
         self, image_shape: tuple[int, int, int] = (3, 32, 32), num_classes: int = 0, width: int = 32
     ) -> None:
         super().__init__()
-        self.image_shape = check_image_shape(image_shape, SIZES)
+        self.image_shape = self.input_shape = check_settings(
+            image_shape, SIZES, num_classes=num_classes, width=width
+        )
         self.num_classes = num_classes
         channels = list(resolutions(image_shape[1], width).values())[::-1]
-        self.from_rgb = EqualizedConv2d(image_shape[0], channels[0], 1)
+        self.from_rgb = Equalized(image_shape[0], channels[0], 1)
         self.blocks = nn.ModuleList()
         for inputs, outputs in zip(channels, channels[1:]):
-            convolutions = [EqualizedConv2d(inputs, inputs, 3), EqualizedConv2d(inputs, outputs, 3, stride=2)]
+            convolutions = [Equalized(inputs, inputs, 3), Equalized(inputs, outputs, 3, stride=2)]
             self.blocks.append(nn.Sequential(convolutions[0], nn.LeakyReLU(0.2), convolutions[1], nn.LeakyReLU(0.2)))
         last = channels[-1]
-        self.final = EqualizedConv2d(last + 1, last, 3)
-        self.features = EqualizedLinear(last * 16, last)
-        self.score = EqualizedLinear(last, 1)
+        self.final = Equalized(last + 1, last, 3)
+        self.features = Equalized(last * 16, last)
+        self.score = Equalized(last, 1)
         self.embedding = nn.Embedding(num_classes, last) if num_classes else None
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        check_images(x, self.image_shape)
-        check_labels(y, self.num_classes, len(x))
         h = leaky_relu(self.from_rgb(x), 0.2)
         for block in self.blocks:
             h = block(h)
@@ -169,3 +161,96 @@ class Discriminator(nn.Module):
         h = leaky_relu(self.features(h.flatten(1)), 0.2)
         logits = self.score(h).squeeze(1)
         return logits if self.embedding is None else logits + (self.embedding(y) * h).sum(1) / h.shape[1] ** 0.5
+
+
+def resolutions(size: int, width: int) -> dict[int, int]:
+    """Nombre de cartes par résolution, de 4 à `size` : `width` à pleine résolution, 4 × width au plus."""
+    sizes = [4 * 2**i for i in range((size // 4).bit_length())]
+    return {s: min(4, size // s) * width for s in sizes}
+
+
+class Equalized(nn.Module):
+    """Couche dense, ou convolution si kernel_size est donné, à gain égalisé (Karras et al., 2018, § 4.1).
+
+    Les poids sont tirés de N(0, 1) et divisés par √entrées à l'usage : Adam leur donne alors à tous le même pas
+    relatif. `speed` < 1 ralentit une couche dense (0,01 dans Mapping) ; `stride` divise le côté d'une image.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel_size: int | None = None, stride: int = 1, speed: float = 1.0
+    ) -> None:
+        super().__init__()
+        shape = (inputs,) if kernel_size is None else (inputs, kernel_size, kernel_size)
+        self.weight = nn.Parameter(torch.randn(outputs, *shape) / speed)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.gain, self.speed, self.stride = speed / prod(shape) ** 0.5, speed, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight * self.gain
+        if weight.dim() == 2:
+            return linear(x, weight, self.bias * self.speed)
+        return conv2d(x, weight, self.bias, self.stride, padding=weight.shape[2] // 2)
+
+
+class Mapping(Network):
+    """Réseau de style : z (B, latent_dim), ramené sur la sphère, → w (B, latent_dim), en quatre couches denses."""
+
+    def __init__(self, latent_dim: int, num_classes: int, depth: int = 4) -> None:
+        super().__init__()
+        self.num_classes, self.input_shape = num_classes, (latent_dim,)
+        sizes = [latent_dim + num_classes] + [latent_dim] * depth
+        self.layers = nn.ModuleList([Equalized(a, b, speed=0.01) for a, b in zip(sizes, sizes[1:])])
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        h = normalize(z, dim=1) * z.shape[1] ** 0.5
+        if y is not None:
+            h = torch.cat([h, self.num_classes**0.5 * one_hot(y, self.num_classes).to(h)], dim=1)
+        for layer in self.layers:
+            h = leaky_relu(layer(h), 0.2) * 2**0.5
+        return h
+
+
+def adain(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """AdaIN (Huang et Belongie, 2017, éq. 8) : chaque carte, centrée et réduite, prend échelle et décalage du style.
+
+    x : (B, C, H, W) ; scale, shift : (B, C).
+    """
+    return instance_norm(x) * scale[:, :, None, None] + shift[:, :, None, None]
+
+
+class StyledConvolution(nn.Module):
+    """[convolution → bruit → LeakyReLU → AdaIN] ; `double` agrandit deux fois, après la convolution."""
+
+    def __init__(self, inputs: int, outputs: int, size: int, style_dim: int, double: bool = False) -> None:
+        super().__init__()
+        self.convolution = Equalized(inputs, outputs, 3)
+        # Agrandir après avoir convolué : quatre fois moins de calculs.
+        self.enlarge = nn.Upsample(scale_factor=2, mode="bilinear") if double else nn.Identity()
+        self.noise_strength = nn.Parameter(torch.zeros(outputs, 1, 1))
+        self.register_buffer("fixed_noise", torch.randn(1, 1, size, size))
+        self.style = Equalized(style_dim, 2 * outputs)
+        # AdaIN part d'un style discret : d'écart-type 1, comme ailleurs, il brouillait les premières centaines de pas
+        # (distance de Fréchet à 400 pas, mêmes conditions que RECIPE avec γ = 0,1 : 173 au lieu de 78).
+        nn.init.normal_(self.style.weight, std=0.1)
+
+    def forward(self, x: Tensor, w: Tensor, noise: float = 1.0) -> Tensor:
+        h = self.enlarge(self.convolution(x))
+        if self.training:
+            grain = torch.randn(len(h), 1, *h.shape[2:], device=h.device)
+        else:
+            grain = self.fixed_noise
+        h = leaky_relu(h + noise * self.noise_strength * grain, 0.2)
+        scale, shift = self.style(w).chunk(2, dim=1)
+        return adain(h, 1 + scale, shift)
+
+
+def minibatch_deviation(x: Tensor, group: int = 4) -> Tensor:
+    """Ajoute à x (B, C, H, W) une carte : l'écart-type moyen entre `group` images du lot (Karras et al., 2018, § 3).
+
+    D voit ainsi qu'un lot manque de diversité. Si B n'est pas multiple de `group`, tout le lot fait un seul groupe.
+    """
+    count = group if len(x) % group == 0 else len(x)
+    groups = x.float().reshape(count, -1, *x.shape[1:])
+    deviation = (groups.var(dim=0, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3))
+    plane = deviation.repeat(count).view(-1, 1, 1, 1).expand(-1, 1, *x.shape[2:])
+    return torch.cat([x, plane.to(x)], dim=1)

@@ -6,7 +6,7 @@ image. Pour générer selon une classe, et pour la normalisation spectrale : `sn
 
 from torch import Tensor, nn
 
-from gan_course.engine.shapes import check_image_shape, check_images, check_labels, check_latent
+from gan_course.engine.shapes import Network, check_settings
 from gan_course.models.dcgan import doublings
 from gan_course.recipe import Recipe
 
@@ -25,21 +25,19 @@ RECIPE = Recipe(
 )
 
 
-class Generator(nn.Module):
+class Generator(Network):
     """G(z) : (B, latent_dim) → (B, C, H, W) dans [-1, 1]. Chaque étage : convolution, agrandissement, BatchNorm, ReLU.
 
     `width` : nombre de cartes avant la dernière convolution ; il double à chaque étage vers l'entrée.
-    Lève ValueError si la forme demandée ou z ne convient pas.
+    Lève ValueError si un réglage ou z ne convient pas.
     """
-
-    num_classes = 0
 
     def __init__(
         self, image_shape: tuple[int, int, int] = (3, 32, 32), latent_dim: int = 128, width: int = 64
     ) -> None:
         super().__init__()
-        self.image_shape = check_image_shape(image_shape, SIZES)
-        self.latent_dim = latent_dim
+        self.image_shape = check_settings(image_shape, SIZES, latent_dim=latent_dim, width=width)
+        self.latent_dim, self.input_shape = latent_dim, (latent_dim,)
         self.base, count = doublings(image_shape[1])
         channels = width * 2 ** (count - 1)
         self.project = nn.Linear(latent_dim, channels * self.base**2)
@@ -52,22 +50,18 @@ class Generator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Conv2d(channels, image_shape[0], 3, padding=1), nn.Tanh())
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        check_latent(z, self.latent_dim)
-        check_labels(y, 0, len(z))
         return self.layers(self.project(z).unflatten(1, (-1, self.base, self.base)))
 
 
-class Discriminator(nn.Module):
+class Discriminator(Network):
     """Le critique f(x) : (B, C, H, W) → scores (B,), sans sigmoïde, sans BatchNorm et sans Dropout.
 
-    Lève ValueError si x n'est pas de la forme attendue.
+    Lève ValueError si un réglage ou x ne convient pas.
     """
-
-    num_classes = 0
 
     def __init__(self, image_shape: tuple[int, int, int] = (3, 32, 32), width: int = 64) -> None:
         super().__init__()
-        self.image_shape = check_image_shape(image_shape, SIZES)
+        self.image_shape = self.input_shape = check_settings(image_shape, SIZES, width=width)
         base, count = doublings(image_shape[1])
         layers, inputs = [], image_shape[0]
         for stage in range(count):
@@ -77,6 +71,4 @@ class Discriminator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(inputs * base**2, 1))
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        check_images(x, self.image_shape)
-        check_labels(y, 0, len(x))
         return self.layers(x).squeeze(1)

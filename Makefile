@@ -31,7 +31,7 @@ test: $(VENV)/tests.ok
 	@$(BIN)/python -m pytest $(ARGS)
 
 publier: $(VENV)/cours.ok
-	@$(BIN)/python -m gan_course.tools.publish
+	@$(BIN)/python -m gan_course publish
 
 # Les témoins *.ok sont plus récents que pyproject.toml tant que l'installation est à jour.
 $(VENV)/cours.ok: pyproject.toml | $(BIN)/python

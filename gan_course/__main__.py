@@ -1,4 +1,4 @@
-"""Les commandes du cours : python -m gan_course run | lab | data | train | assign | grade | doctor.
+"""Les commandes du cours : python -m gan_course, puis l'un des noms du tableau COMMANDS.
 
 Rien de lourd n'est importé ici : l'aide et le diagnostic répondent même là où PyTorch manque, et ce fichier se
 lit encore par un Python trop ancien, pour pouvoir le dire.
@@ -11,8 +11,6 @@ import difflib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-COMMANDS = ("run", "lab", "data", "train", "assign", "grade", "doctor")
 
 # Les mots d'argparse, qui n'a pas de traduction française.
 FRENCH = {
@@ -34,180 +32,162 @@ FRENCH = {
 }
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Décrit les commandes et leurs options ; aucun module du cours n'est chargé."""
-    # argparse passe chacun de ses messages à cette fonction, faite pour la traduction.
-    argparse._ = lambda text: FRENCH.get(text, text)
-    parser = argparse.ArgumentParser("python -m gan_course", description="Un cours de GAN, en français.")
-    commands = parser.add_subparsers(title="commandes ", dest="command", metavar="COMMANDE")
-
-    run = commands.add_parser("run", help="exécute les chapitres et en fait des pages HTML")
-    run.add_argument(
-        "--mode", default="eclair", choices=("eclair", "cours", "complet"),
-        type=lambda text: text.lower().replace("é", "e"),
-        help="eclair : un passage d'essai ; cours : la leçon ; complet : tout (défaut : eclair)",
-    )  # fmt: skip
-    run.add_argument("--chapitres", nargs="+", metavar="NN", help="numéros des chapitres (défaut : tous)")
-    run.add_argument(
-        "--sortie", type=Path, default=Path("build/cours"), metavar="DOSSIER",
-        help="où écrire les pages (défaut : build/cours)",
-    )  # fmt: skip
-    run.add_argument(
-        "-p", "--parametre", action="append", default=[], metavar="NOM=VALEUR",
-        help="remplace un paramètre des carnets, par exemple -p SEED=3 ; peut se répéter",
-    )  # fmt: skip
-
-    commands.add_parser("lab", help="ouvre les carnets dans JupyterLab")
-
-    add_data_command(commands)
-    add_train_command(commands)
-    add_assign_command(commands)
-    add_grade_command(commands)
-    commands.add_parser("doctor", help="dit ce qui manque pour suivre le cours, et quoi faire")
-    return parser
-
-
-def add_data_command(commands: argparse._SubParsersAction) -> None:
-    """Décrit la commande data."""
-    data = commands.add_parser("data", help="dit quelles données sont là, ou en prépare")
-    data.add_argument(
-        "name", nargs="?", default="list", metavar="NOM",
-        help="un jeu de données ou un chemin ; « list » (défaut) les énumère",
-    )  # fmt: skip
-    data.add_argument("--size", type=int, metavar="PIXELS", help="côté des images (défaut : celui du jeu)")
-    data.add_argument("--split", default="train", metavar="PARTIE", help="train ou test (défaut : train)")
-    data.add_argument(
-        "--root", type=Path, metavar="DOSSIER",
-        help="dossier des données (défaut : $GAN_COURSE_DATA, sinon le cache de l'utilisateur)",
-    )  # fmt: skip
-
-
-def add_train_command(commands: argparse._SubParsersAction) -> None:
-    """Décrit la commande train."""
-    train = commands.add_parser("train", help="refait un générateur ou un espace de mesure fourni avec le cours")
-    train.add_argument(
-        "name", nargs="?", default="list", metavar="NOM", help="ce qu'il faut refaire ; « list » (défaut) les énumère"
-    )
-    train.add_argument("--steps", type=int, metavar="N", help="nombre de pas (défaut : celui du générateur fourni)")
-    train.add_argument("--seed", type=int, default=0, metavar="N", help="graine (défaut : 0)")
-    train.add_argument("--root", type=Path, metavar="DOSSIER", help="dossier des données, comme pour data")
-    train.add_argument(
-        "--sortie", type=Path, default=Path("build/poids"), metavar="DOSSIER",
-        help="où écrire poids, carte et images (défaut : build/poids)",
-    )  # fmt: skip
-
-
-def add_assign_command(commands: argparse._SubParsersAction) -> None:
-    """Décrit la commande assign."""
-    assign = commands.add_parser("assign", help="enseignant : écrit les carnets d'un devoir, et son corrigé")
-    assign.add_argument(
-        "--chapitres", nargs="+", default=["06"], metavar="NN", help="numéros des chapitres (défaut : 06)"
-    )
-    assign.add_argument(
-        "--sortie", type=Path, default=Path("build/devoir"), metavar="DOSSIER",
-        help="où écrire les carnets (défaut : build/devoir)",
-    )  # fmt: skip
-    assign.add_argument(
-        "--eleves", type=Path, metavar="FICHIER",
-        help="une liste de noms, .txt ou .csv : chacun reçoit sa copie, avec sa graine",
-    )  # fmt: skip
-    assign.add_argument("--corrige", action="store_true", help="écrit aussi le corrigé, dans un sous-dossier")
-    assign.add_argument("--remplacer", action="store_true", help="remplace les fichiers déjà là")
-
-
-def add_grade_command(commands: argparse._SubParsersAction) -> None:
-    """Décrit la commande grade."""
-    grade = commands.add_parser("grade", help="enseignant : note un dossier de copies")
-    grade.add_argument("copies", type=Path, metavar="COPIES", help="le dossier des carnets rendus")
-    grade.add_argument(
-        "--out", type=Path, default=Path("notes.csv"), metavar="FICHIER",
-        help="le tableau à écrire ; les retours vont à côté, dans retours (défaut : notes.csv)",
-    )  # fmt: skip
-    grade.add_argument("--chapitre", default="06", metavar="NN", help="numéro du chapitre (défaut : 06)")
-    grade.add_argument(
-        "--limite", type=float, default=10.0, metavar="SECONDES", help="durée permise par exercice (défaut : 10)"
-    )
-    grade.add_argument(
-        "--memoire", type=int, default=1024, metavar="MIO", help="mémoire permise par exercice, en Mio (défaut : 1024)"
-    )
-    grade.add_argument("--processus", type=int, metavar="N", help="copies à la fois (défaut : autant que de cœurs)")
-
-
-def run_command(arguments: argparse.Namespace) -> int:
+def run(asked: argparse.Namespace) -> int:
     """Exécute les chapitres demandés ; rend 1 si l'un d'eux échoue."""
     from gan_course.tools import run
 
-    overrides = run.read_overrides(arguments.parametre)
-    return run.run(arguments.mode, arguments.chapitres, arguments.sortie, overrides)
+    return run.run(asked.mode, asked.chapitres, asked.sortie, run.read_overrides(asked.parametre))
 
 
-def lab_command(arguments: argparse.Namespace) -> int:
+def lab(asked: argparse.Namespace) -> int:
     """Ouvre JupyterLab sur le dossier des carnets."""
     from gan_course.tools import run
 
     return run.open_lab()
 
 
-def data_command(arguments: argparse.Namespace) -> int:
+def data(asked: argparse.Namespace) -> int:
     """Énumère les jeux de données, ou prépare celui qui est nommé."""
-    from gan_course.tools import doctor
+    if asked.name in ("list", ""):
+        from gan_course.tools import doctor
 
-    if arguments.name in ("list", ""):
-        print(doctor.data_table(arguments.root))
+        print(doctor.data_table(asked.root))
         return 0
     from gan_course.data import load_images
 
-    root = None if arguments.root is None else str(arguments.root)
-    print(load_images(arguments.name, size=arguments.size, root=root, split=arguments.split))
+    print(load_images(asked.name, size=asked.size, root=asked.root, split=asked.split))
     return 0
 
 
-def train_command(arguments: argparse.Namespace) -> int:
+def train(asked: argparse.Namespace) -> int:
     """Énumère ce que le cours fournit, ou refait ce qui est nommé."""
     from gan_course.tools import retrain
     from gan_course.training import TrainingDiverged
 
-    if arguments.name == "list":
+    if asked.name == "list":
         print(retrain.table())
         return 0
-    root = None if arguments.root is None else str(arguments.root)
     try:
-        path = retrain.make(arguments.name, arguments.steps, arguments.seed, root, arguments.sortie)
+        path = retrain.make(asked.name, asked.steps, asked.seed, asked.root, asked.sortie)
     except TrainingDiverged as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"Poids, carte et images : {path.with_suffix('.*')}")
+    print(f"Poids, carte et images : {path.with_suffix('.*')}")
     return 0
 
 
-def assign_command(arguments: argparse.Namespace) -> int:
+def assign(asked: argparse.Namespace) -> int:
     """Écrit les carnets d'un devoir."""
     from gan_course.tools import assign
 
-    written = assign.assign(
-        arguments.chapitres, arguments.sortie, arguments.eleves, arguments.corrige, arguments.remplacer
-    )
-    print(f"Carnets écrits dans {arguments.sortie} : {len(written)}.")
+    written = assign.assign(asked.chapitres, asked.sortie, asked.eleves, asked.corrige, asked.remplacer)
+    print(f"Carnets écrits dans {asked.sortie} : {len(written)}.")
     return 0
 
 
-def grade_command(arguments: argparse.Namespace) -> int:
+def grade(asked: argparse.Namespace) -> int:
     """Note un dossier de copies ; rend 130 si l'on a interrompu."""
-    from gan_course.tools.grading import grade, worker
+    from gan_course.tools.grading import grade, trial
 
     for name in ("limite", "memoire", "processus"):
-        value = getattr(arguments, name)
+        value = getattr(asked, name)
         if value is not None and not value > 0:
-            raise ValueError(f"--{name} attend un nombre positif ; reçu : {value}.")
-    limits = worker.Limits(arguments.limite, arguments.memoire, max(180.0, 12 * arguments.limite))
-    return grade.grade(arguments.copies, arguments.out, arguments.chapitre, limits, arguments.processus)
+            raise ValueError(f"--{name} attend un nombre positif ; reçu : {value}.")
+    limits = trial.Limits(asked.limite, asked.memoire, max(180.0, 12 * asked.limite))
+    return grade.grade(asked.copies, asked.out, asked.chapitre, limits, asked.processus)
 
 
-def doctor_command(arguments: argparse.Namespace) -> int:
+def publish(asked: argparse.Namespace) -> int:
+    """Récrit ce qui se déduit des maîtres, ou le compare."""
+    from gan_course.tools import publish
+
+    return publish.publish(asked.check)
+
+
+def doctor(asked: argparse.Namespace) -> int:
     """Affiche le diagnostic de la machine ; rend 1 si le cours ne peut pas tourner."""
     from gan_course.tools import doctor
 
     return doctor.report()
+
+
+def option(*names: str, **settings: object) -> tuple:
+    """Un argument d'une commande, tel qu'add_argument l'attend."""
+    return names, settings
+
+
+def folder(default: str, what: str) -> tuple:
+    """L'option --sortie, son dossier par défaut, et ce qui s'y écrit."""
+    return option("--sortie", type=Path, default=Path(default), metavar="DOSSIER", help=f"{what} (défaut : {default})")
+
+
+ROOT = option("--root", type=str, metavar="DOSSIER",
+              help="dossier des données (défaut : $GAN_COURSE_DATA, sinon le cache de l'utilisateur)")  # fmt: skip
+
+# Une commande par ligne : son nom, ce qu'elle fait, ce qui l'exécute, ses arguments.
+COMMANDS = {
+    "run": ("exécute les chapitres et en fait des pages HTML", run, [
+        option("--mode", default="eclair", choices=("eclair", "cours", "complet"),
+               type=lambda text: text.lower().replace("é", "e"),
+               help="eclair : un passage d'essai ; cours : la leçon ; complet : tout (défaut : eclair)"),
+        option("--chapitres", nargs="+", metavar="NN", help="numéros des chapitres (défaut : tous)"),
+        folder("build/cours", "où écrire les pages"),
+        option("-p", "--parametre", action="append", default=[], metavar="NOM=VALEUR",
+               help="remplace un paramètre des carnets, par exemple -p SEED=3 ; peut se répéter"),
+    ]),
+    "lab": ("ouvre les carnets dans JupyterLab", lab, []),
+    "data": ("dit quelles données sont là, ou en prépare", data, [
+        option("name", nargs="?", default="list", metavar="NOM",
+               help="un jeu de données ou un chemin ; « list » (défaut) les énumère"),
+        option("--size", type=int, metavar="PIXELS", help="côté des images (défaut : celui du jeu)"),
+        option("--split", default="train", metavar="PARTIE", help="train ou test (défaut : train)"),
+        ROOT,
+    ]),
+    "train": ("refait un générateur ou un espace de mesure fourni avec le cours", train, [
+        option("name", nargs="?", default="list", metavar="NOM",
+               help="ce qu'il faut refaire ; « list » (défaut) les énumère"),
+        option("--steps", type=int, metavar="N", help="nombre de pas (défaut : celui du générateur fourni)"),
+        option("--seed", type=int, default=0, metavar="N", help="graine (défaut : 0)"),
+        ROOT,
+        folder("build/poids", "où écrire poids, carte et images"),
+    ]),
+    "assign": ("enseignant : écrit les carnets d'un devoir, et son corrigé", assign, [
+        option("--chapitres", nargs="+", default=["06"], metavar="NN", help="numéros des chapitres (défaut : 06)"),
+        folder("build/devoir", "où écrire les carnets"),
+        option("--eleves", type=Path, metavar="FICHIER",
+               help="une liste de noms, .txt ou .csv : chacun reçoit sa copie, avec sa graine"),
+        option("--corrige", action="store_true", help="écrit aussi le corrigé, dans un sous-dossier"),
+        option("--remplacer", action="store_true", help="remplace les fichiers déjà là"),
+    ]),
+    "grade": ("enseignant : note un dossier de copies", grade, [
+        option("copies", type=Path, metavar="COPIES", help="le dossier des carnets rendus"),
+        option("--out", type=Path, default=Path("notes.csv"), metavar="FICHIER",
+               help="le tableau à écrire ; les retours vont à côté, dans retours (défaut : notes.csv)"),
+        option("--chapitre", default="06", metavar="NN", help="numéro du chapitre (défaut : 06)"),
+        option("--limite", type=float, default=10.0, metavar="SECONDES",
+               help="durée permise par exercice (défaut : 10)"),
+        option("--memoire", type=int, default=1024, metavar="MIO",
+               help="mémoire permise par exercice, en Mio (défaut : 1024)"),
+        option("--processus", type=int, metavar="N", help="copies à la fois (défaut : autant que de cœurs)"),
+    ]),
+    "publish": ("auteur : récrit carnets des étudiants, badges et tableau du README", publish, [
+        option("--check", action="store_true", help="compare seulement ; code 1 et différences s'il y en a"),
+    ]),
+    "doctor": ("dit ce qui manque pour suivre le cours, et quoi faire", doctor, []),
+}  # fmt: skip
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Décrit les commandes et leurs options ; aucun module du cours n'est chargé."""
+    # argparse passe chacun de ses messages à cette fonction, faite pour la traduction.
+    argparse._ = lambda text: FRENCH.get(text, text)
+    parser = argparse.ArgumentParser("python -m gan_course", description="Un cours de GAN, en français.")
+    commands = parser.add_subparsers(title="commandes ", dest="command", metavar="COMMANDE")
+    for name, (what, _, arguments) in COMMANDS.items():
+        command = commands.add_parser(name, help=what)
+        for names, settings in arguments:
+            command.add_argument(*names, **settings)
+    return parser
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -227,14 +207,12 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"Commande inconnue : « {words[0]} ».{hint} Commandes : {', '.join(COMMANDS)}.", file=sys.stderr)
         return 2
     parser = build_parser()
-    arguments = parser.parse_args(words)
-    if arguments.command is None:
+    asked = parser.parse_args(words)
+    if asked.command is None:
         parser.print_help()
         return 0
-    actions = {"run": run_command, "lab": lab_command, "data": data_command}
-    actions |= {"train": train_command, "assign": assign_command, "grade": grade_command, "doctor": doctor_command}
     try:
-        return actions[arguments.command](arguments)
+        return COMMANDS[asked.command][1](asked)
     except ModuleNotFoundError as error:
         print(f"Il manque le module « {error.name} ». Lancez : python -m gan_course doctor", file=sys.stderr)
         return 1

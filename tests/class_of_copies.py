@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gan_course.tools import solutions
-from gan_course.tools.html import read_notebook
+from gan_course.tools.notebook import read_notebook, source_of
 
 ROOT = Path(__file__).resolve().parent.parent
 MASTER = ROOT / "notebooks" / "sources" / "03_cgan_mnist.ipynb"
@@ -38,7 +38,7 @@ def notebook(solved: bool = True) -> dict:
 
 def answer_cell(book: dict, name: str = NAMES[0]) -> int:
     """L'indice de la cellule qui définit une réponse."""
-    return next(i for i, cell in enumerate(book["cells"]) if f"def {name}(" in solutions.source_of(cell))
+    return next(i for i, cell in enumerate(book["cells"]) if f"def {name}(" in source_of(cell))
 
 
 def code(source: str) -> dict:
@@ -50,7 +50,7 @@ def with_body(body: str, honest: bool = False) -> dict:
     """Le carnet résolu, sauf le premier exercice : ce corps-là, suivi ou non de la bonne réponse."""
     book = notebook()
     cell = book["cells"][answer_cell(book)]
-    right = solutions.source_of(cell).partition("\n")[2]
+    right = source_of(cell).partition("\n")[2]
     lines = "".join(f"    {line}\n" for line in body.splitlines())
     cell["source"] = HEAD + lines + (right if honest else "    return x")
     return book
@@ -74,7 +74,7 @@ def deleted() -> dict:
     """Il manque l'installation, les importations et le deuxième exercice."""
     book = notebook()
     gone = ("def projection_score(", "import torch", "import gan_course")
-    book["cells"] = [c for c in book["cells"] if not any(word in solutions.source_of(c) for word in gone)]
+    book["cells"] = [c for c in book["cells"] if not any(word in source_of(c) for word in gone)]
     return book
 
 
@@ -93,7 +93,7 @@ def duplicated() -> dict:
 
 def stripped() -> dict:
     """Ce que laisse un outil sans égards : ni identifiants ni métadonnées ; sources d'un seul tenant."""
-    cells = [{"cell_type": c["cell_type"], "source": solutions.source_of(c)} for c in notebook()["cells"]]
+    cells = [{"cell_type": c["cell_type"], "source": source_of(c)} for c in notebook()["cells"]]
     return {"nbformat": 4, "nbformat_minor": 0, "metadata": {"colab": {"provenance": []}}, "cells": cells}
 
 
@@ -101,7 +101,7 @@ def version_3() -> dict:
     cells = []
     for cell in notebook()["cells"]:
         key = "input" if cell["cell_type"] == "code" else "source"
-        cells.append({"cell_type": cell["cell_type"], key: solutions.source_of(cell), "metadata": {}})
+        cells.append({"cell_type": cell["cell_type"], key: source_of(cell), "metadata": {}})
     return {"nbformat": 3, "nbformat_minor": 0, "metadata": {}, "worksheets": [{"cells": cells}]}
 
 
@@ -115,7 +115,7 @@ def with_huge_outputs() -> dict:
 def renamed() -> dict:
     book = copy.deepcopy(notebook())
     for cell in book["cells"]:
-        text = solutions.source_of(cell).replace(
+        text = source_of(cell).replace(
             '"one_hot_planes", one_hot_planes)', '"one_hot_planes", plans)'
         )
         cell["source"] = text.replace("def one_hot_planes(", "def plans(")
@@ -125,7 +125,7 @@ def renamed() -> dict:
 def helped() -> dict:
     """La réponse s'appuie sur une fonction, une constante et un import d'une autre cellule, plus bas."""
     book = with_body("return assemble(x, y, num_classes)")
-    right = solutions.source_of(notebook()["cells"][answer_cell(notebook())]).replace(
+    right = source_of(notebook()["cells"][answer_cell(notebook())]).replace(
         "one_hot_planes", "assemble"
     )
     cells = [

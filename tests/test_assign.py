@@ -5,12 +5,13 @@ import json
 import pytest
 
 from gan_course import __main__ as cli
-from gan_course.tools import assign, run, solutions
+from gan_course.tools import assign, run
+from gan_course.tools.notebook import source_of
 
 
 def sources(path) -> str:
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    return "\n".join(solutions.source_of(cell) for cell in cells)
+    return "\n".join(source_of(cell) for cell in cells)
 
 
 def test_the_plain_assignment_and_its_solution(tmp_path, capsys):

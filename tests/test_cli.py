@@ -34,6 +34,7 @@ def test_unknown_command_offers_the_nearest(capsys, word, near):
     (["run", "--mode", "rapide"], "'rapide' n'existe pas ; choisissez parmi"),
     (["run", "--chapitres"], "il faut au moins une valeur"),
     (["run", "--vite"], "arguments inconnus : --vite"),
+    (["publish", "--verifier"], "arguments inconnus : --verifier"),
     (["data", "--size", "grand"], "'grand' n'est pas une valeur possible"),
 ])  # fmt: skip
 def test_bad_options_are_answered_in_french(capsys, words, message):
@@ -53,19 +54,19 @@ def test_mode_accepts_an_accent():
     (ValueError("Valeur refusée."), 1), (OSError("Disque plein."), 1), (KeyboardInterrupt(), 130),
 ])  # fmt: skip
 def test_errors_become_exit_codes(monkeypatch, capsys, error, code):
-    def fail(arguments):
+    def fail():
         raise error
 
-    monkeypatch.setattr(cli, "doctor_command", fail)
+    monkeypatch.setattr(doctor, "report", fail)
     assert cli.main(["doctor"]) == code
     assert "Traceback" not in capsys.readouterr().err
 
 
 def test_missing_module_points_to_doctor(monkeypatch, capsys):
-    def fail(arguments):
+    def fail(root):
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
-    monkeypatch.setattr(cli, "data_command", fail)
+    monkeypatch.setattr(doctor, "data_table", fail)
     assert cli.main(["data"]) == 1
     assert "doctor" in capsys.readouterr().err
 
@@ -119,20 +120,16 @@ def test_doctor_compares_versions_as_numbers(monkeypatch, version, state):
     assert doctor.check_package("torch", "2.6").state == state
 
 
-def test_doctor_sees_a_mismatched_torchvision(monkeypatch):
-    monkeypatch.setattr(doctor, "installed", lambda name: {"torch": "2.13.0+cpu", "torchvision": "0.29.2"}[name])
-    monkeypatch.setattr(doctor, "wanted_torch", lambda: "2.15.0")
-    finding = doctor.check_torchvision("0.21")
-    assert finding.state == doctor.MISSING and "2.13.0" in finding.found
-    monkeypatch.setattr(doctor, "wanted_torch", lambda: "2.13.0")
-    assert doctor.check_torchvision("0.21").state == doctor.GOOD
+def test_doctor_sees_a_pair_that_does_not_import(monkeypatch):
+    monkeypatch.setattr(doctor, "installed", lambda name: "2.13.0+cpu")
+    assert doctor.check_package("torchvision", "0.21").state == doctor.GOOD
 
     def broken(name):
         raise RuntimeError("operator torchvision::nms does not exist")
 
     monkeypatch.setattr(doctor.importlib, "import_module", broken)
-    finding = doctor.check_torchvision("0.21")
-    assert finding.state == doctor.MISSING and "nms" in finding.found and "ensemble" in finding.advice
+    finding = doctor.check_package("torchvision", "0.21")
+    assert finding.state == doctor.MISSING and "nms" in finding.found and "(ensemble)" in finding.advice
 
 
 def test_doctor_data_states(tmp_path):

@@ -14,10 +14,10 @@ import class_of_copies as klass
 import pytest
 
 from gan_course import __main__ as cli
-from gan_course.tools.grading import copies, feedback, grade, slices, subject, worker
+from gan_course.tools.grading import copies, feedback, grade, slices, subject, trial
 
 POINTS = {"one_hot_planes": 1, "projection_score": 2, "class_grid_inputs": 1, "conditional_accuracy": 2}
-LIMITS = worker.Limits(seconds=4, memory=600)
+LIMITS = trial.Limits(seconds=4, memory=600)
 posix = pytest.mark.skipif(os.name != "posix", reason="les signaux d'un terminal POSIX")
 
 
@@ -113,7 +113,7 @@ def test_stopped_then_started_again(tmp_path, number):
 @pytest.mark.parametrize("master", sorted(klass.MASTER.parent.glob("[0-9][0-9]_*.ipynb")), ids=lambda path: path.stem)
 def test_the_solutions_of_every_chapter_earn_every_point(master, tmp_path):
     from gan_course.tools import solutions
-    from gan_course.tools.html import read_notebook
+    from gan_course.tools.notebook import read_notebook
 
     folder = tmp_path / "copies"
     folder.mkdir()
@@ -150,7 +150,7 @@ def test_a_link_is_not_a_copy(tmp_path):
 
 def test_a_hostile_copy_does_not_write_html():
     chapter = subject.Subject("Essai", [subject.Question("a", "a", 1, frozenset())], slices.Program())
-    done = worker.lost("<script>1</script>") | {"outcomes": [["é", False, "<b>\x1b[2J", "\ud800"]]}
+    done = trial.lost("<script>1</script>") | {"outcomes": [["é", False, "<b>\x1b[2J", "\ud800"]]}
     page = feedback.page("<i>.ipynb", {"exercises": {"a": done}, "remarks": ["</p>"]}, chapter)
     assert "<script>" not in page and "<b>" not in page and "<i>" not in page and "\x1b" not in page
     page.encode("utf-8")

@@ -9,11 +9,11 @@ import class_of_copies as klass
 import pytest
 from test_grading import read_notes
 
-from gan_course.tools.grading import grade, worker
+from gan_course.tools.grading import grade, trial
 
 HERE = Path(__file__).resolve().parent
 # torch.func charge beaucoup de modules au premier appel : une machine occupée y met son temps.
-LIMITS = worker.Limits(seconds=60, memory=2048)
+LIMITS = trial.Limits(seconds=60, memory=2048)
 CHAPTERS = sorted(path.name[:2] for path in klass.MASTER.parent.glob("[0-9][0-9]_*.ipynb"))
 
 

@@ -12,6 +12,7 @@ import nbformat
 import pytest
 
 from gan_course.tools import html, publish, run, solutions
+from gan_course.tools.notebook import read_notebook
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "notebooks"
@@ -133,14 +134,14 @@ def test_runs_in_eclair(path, executed):
 def test_the_solved_exercises_run_whole_and_all_hold(tmp_path):
     """Le corrigé du chapitre 06, exécuté de bout en bout : chaque appel à check y réussit."""
     master = FOLDER / solutions.FOLDER / "06_exercices.ipynb"
-    book = solutions.to_solved(html.read_notebook(master), master.name)
+    book = solutions.to_solved(read_notebook(master), master.name)
     solved = tmp_path / master.name
     solved.write_text(json.dumps(book), encoding="utf-8")
     run.execute(solved, tmp_path / "résultat.ipynb", {"MODE": "eclair"})
     outputs = [output for cell in read(tmp_path / "résultat.ipynb").cells for output in cell.get("outputs", [])]
     assert not [output for output in outputs if output.output_type == "error"]
     text = "".join(output.text for output in outputs if output.output_type == "stream")
-    answers = solutions.read_answers(html.read_notebook(master), master.name)
+    answers = solutions.read_answers(read_notebook(master), master.name)
     assert {name for name in answers if f"Exercice « {name} » : réussi" in text} == set(answers)
 
 

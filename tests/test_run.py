@@ -11,6 +11,7 @@ import nbformat
 import pytest
 
 from gan_course.tools import run
+from gan_course.tools.notebook import find_chapters
 
 ROOT = Path(__file__).resolve().parent.parent
 WHERE = "import sys, os, gan_course; print(sys.executable, gan_course.__file__, os.listdir(), MODE, SEED)"
@@ -105,13 +106,13 @@ def test_read_overrides():
 
 def test_find_chapters(tmp_path):
     with pytest.raises(FileNotFoundError, match="Aucun chapitre"):
-        run.find_chapters(tmp_path)
+        find_chapters(tmp_path)
     for name in ("03_b.ipynb", "01_a.ipynb", "brouillon.ipynb"):
         write_notebook(tmp_path, name)
-    assert [path.name for path in run.find_chapters(tmp_path)] == ["01_a.ipynb", "03_b.ipynb"]
-    assert [path.name for path in run.find_chapters(tmp_path, ["3", "03"])] == ["03_b.ipynb"]
+    assert [path.name for path in find_chapters(tmp_path)] == ["01_a.ipynb", "03_b.ipynb"]
+    assert [path.name for path in find_chapters(tmp_path, ["3", "03"])] == ["03_b.ipynb"]
     with pytest.raises(ValueError, match="01, 03"):
-        run.find_chapters(tmp_path, ["2"])
+        find_chapters(tmp_path, ["2"])
 
 
 def test_a_dead_kernel_is_told(house, capsys):

@@ -10,6 +10,7 @@ import pytest
 
 from gan_course.exercises import EXERCISES
 from gan_course.tools import solutions
+from gan_course.tools.notebook import source_of
 
 ROOT = Path(__file__).resolve().parent.parent
 MASTERS = sorted((ROOT / "notebooks" / "sources").glob("[0-9][0-9]_*.ipynb"))
@@ -31,7 +32,7 @@ def notebook(*sources: str) -> dict:
 
 
 def student_source(*sources: str) -> str:
-    return solutions.source_of(solutions.to_student(notebook(*sources), "essai")["cells"][-1])
+    return source_of(solutions.to_student(notebook(*sources), "essai")["cells"][-1])
 
 
 ANSWER = "def f(x):\n    ### BEGIN SOLUTION\n    y = 2 * x\n    return y\n    ### END SOLUTION"
@@ -52,7 +53,7 @@ def test_a_solution_at_the_left_margin_becomes_a_comment():
 
 def test_the_solved_notebook_keeps_the_solution_and_loses_the_marks():
     solved = solutions.to_solved(notebook(ANSWER), "essai")
-    assert solutions.source_of(solved["cells"][0]) == "def f(x):\n    y = 2 * x\n    return y"
+    assert source_of(solved["cells"][0]) == "def f(x):\n    y = 2 * x\n    return y"
 
 
 def test_the_master_is_left_as_it_is_and_outputs_are_dropped():
@@ -104,9 +105,9 @@ def test_the_student_notebook_is_the_committed_one_and_leaks_nothing(path):
     assert [cell["id"] for cell in student["cells"]] == [cell["id"] for cell in master["cells"]]
     assert student == solutions.student_notebook(path)
     assert {cell["id"] for cell in student["cells"]} <= {cell["id"] for cell in committed["cells"]}
-    everything = "\n".join(solutions.source_of(cell) for cell in committed["cells"])
+    everything = "\n".join(source_of(cell) for cell in committed["cells"])
     assert "SOLUTION" not in everything
-    bodies = [body for cell in master["cells"] for body in BLOCK.findall(solutions.source_of(cell))]
+    bodies = [body for cell in master["cells"] for body in BLOCK.findall(source_of(cell))]
     assert len(bodies) >= len(solutions.read_answers(master, path.name))
     for body in bodies:
         assert body.strip() not in everything, body

@@ -1,6 +1,5 @@
 """Préparer un devoir : le carnet des étudiants, une variante par étudiant si l'on veut, et le corrigé."""
 
-import ast
 import copy
 import csv
 import hashlib
@@ -9,7 +8,7 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
-from gan_course.tools import html, publish, run, solutions
+from gan_course.tools import html, notebook, publish, solutions
 
 SEEDS = 100_000  # une graine se lit et se recopie : cinq chiffres au plus
 ANSWERS = "corrige"
@@ -23,19 +22,19 @@ def assign(numbers: list[str], output: Path, students: Path | None, solved: bool
     si un nom ne fait pas un fichier, si deux noms en font un seul, ou si un chapitre n'existe pas ; FileExistsError si
     un fichier différent est déjà là, sauf `replace`. Rien n'est écrit avant que tout soit prêt.
     """
-    root = run.find_root()
+    root = notebook.find_root()
     slug = publish.read_slug(root)
     names = [] if students is None else read_students(students)
     files: dict[Path, str] = {}
-    for master in run.find_chapters(root / "notebooks" / solutions.FOLDER, numbers):
+    for master in notebook.find_chapters(root / "notebooks" / solutions.FOLDER, numbers):
         handed = _detached(solutions.student_notebook(master), slug, root)
         if students is None:
-            files[output / master.name] = publish.to_text(handed)
+            files[output / master.name] = notebook.to_text(handed)
         for name, file in file_names(names).items():
-            files[output / f"{master.stem}_{file}.ipynb"] = publish.to_text(with_seed(handed, seed_of(name)))
+            files[output / f"{master.stem}_{file}.ipynb"] = notebook.to_text(with_seed(handed, seed_of(name)))
         if solved:
-            answers = _detached(solutions.to_solved(html.read_notebook(master), master.name), slug, root)
-            files[output / ANSWERS / master.name] = publish.to_text(answers)
+            answers = _detached(solutions.to_solved(notebook.read_notebook(master), master.name), slug, root)
+            files[output / ANSWERS / master.name] = notebook.to_text(answers)
     _write(files, replace)
     return list(files)
 
@@ -88,33 +87,28 @@ def seed_of(name: str) -> int:
     return int.from_bytes(digest[:8], "big") % SEEDS
 
 
-def with_seed(notebook: dict[str, Any], seed: int) -> dict[str, Any]:
+def with_seed(book: dict[str, Any], seed: int) -> dict[str, Any]:
     """Une copie du carnet dont la cellule `parameters` donne cette graine. Lève ValueError si elle n'a pas SEED."""
-    notebook = copy.deepcopy(notebook)
-    for cell in notebook["cells"]:
-        if "parameters" not in cell["metadata"].get("tags", []):
-            continue
-        lines = solutions.source_of(cell).splitlines(keepends=True)
-        for node in ast.parse("".join(lines)).body:
-            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "SEED":
-                line = lines[node.lineno - 1].encode()  # ast compte en octets
-                start, end = node.value.col_offset, node.value.end_col_offset
-                lines[node.lineno - 1] = (line[:start] + str(seed).encode() + line[end:]).decode()
-                cell["source"] = lines
-                return notebook
+    book = copy.deepcopy(book)
+    for name, value, cell in notebook.parameter_lines(book):
+        if name == "SEED":
+            lines = notebook.source_of(cell).splitlines(keepends=True)
+            line = lines[value.lineno - 1].encode()  # ast compte en octets
+            new = line[: value.col_offset] + str(seed).encode() + line[value.end_col_offset :]
+            lines[value.lineno - 1] = new.decode()
+            cell["source"] = lines
+            return book
     raise ValueError("Ce chapitre n'a pas de graine (SEED) dans sa cellule de paramètres.")
 
 
-def _detached(notebook: dict[str, Any], slug: str, root: Path) -> dict[str, Any]:
+def _detached(book: dict[str, Any], slug: str, root: Path) -> dict[str, Any]:
     """Le carnet tel qu'il se distribue seul : sans badge, qui ouvrirait celui du dépôt, et avec ses images."""
-    notebook = publish.set_slug(notebook, slug)
-    for cell in notebook["cells"]:
-        if cell["cell_type"] == "markdown":
-            source = solutions.source_of(cell)
-            embedded = html.embed_pictures(source, root / "notebooks")
-            if embedded != source:
-                cell["source"] = embedded.splitlines(keepends=True)
-    return notebook
+
+    def change(text: str, cell: dict[str, Any]) -> str:
+        text = publish.with_slug(text, slug)
+        return html.embed_pictures(text, root / "notebooks") if cell["cell_type"] == "markdown" else text
+
+    return notebook.rewritten(book, change)
 
 
 def _write(files: dict[Path, str], replace: bool) -> None:

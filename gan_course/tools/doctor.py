@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 GOOD, WARNING, MISSING = "bien", "à voir", "manque"
+PAIR = ("torch", "torchvision")
 DISK_GB, MEMORY_GB = 2, 4  # MNIST, son cache et les points de reprise ; un chapitre et JupyterLab
 
 FETCHED = ("mnist", "fashion-mnist", "cifar10", "celeba", "simpsons")  # les jeux téléchargés
@@ -74,61 +75,31 @@ def check_python() -> Finding:
 
 
 def check_package(name: str, minimum: str) -> Finding:
-    """La présence et la version d'un paquet."""
+    """La présence et la version d'un paquet ; torch et torchvision, qui vont par deux, doivent aussi s'importer."""
     version = installed(name)
     command = f'python -m pip install --upgrade "{name}>={minimum}"'
     if version is None:
         return Finding(MISSING, name, "absent", command)
     if as_numbers(version) < as_numbers(minimum):
         return Finding(MISSING, name, f"{version}, trop ancien ; il faut au moins {minimum}", command)
-    return Finding(GOOD, name, version)
-
-
-def wanted_torch() -> str | None:
-    """La version de torch pour laquelle torchvision a été construit, d'après ses métadonnées, ou None."""
-    for line in importlib.metadata.requires("torchvision") or []:
-        match = re.match(r"torch *\(?== *([\d.]+)", line)
-        if match:
-            return match.group(1)
-    return None
-
-
-def check_torchvision(minimum: str) -> Finding:
-    """La présence de torchvision, et son accord avec torch : une paire désaccordée échoue à l'import."""
-    advice = "python -m pip install --upgrade torch torchvision (les deux ensemble)"
-    finding = check_package("torchvision", minimum)
-    torch_version = installed("torch")
-    if finding.state != GOOD or torch_version is None:
-        return finding
-    wanted = wanted_torch()
-    if wanted and as_numbers(wanted) != as_numbers(torch_version):
-        return Finding(
-            MISSING, "torchvision", f"{finding.found}, construit pour torch {wanted} ; torch est en {torch_version}",
-            advice,
-        )  # fmt: skip
     try:
-        # Même version, mais l'un avec CUDA et l'autre sans : seul l'import le dit.
-        importlib.import_module("torchvision")
-    except Exception as error:
-        found = f"{finding.found} ne s'importe pas ({type(error).__name__} : {error})"
-        return Finding(MISSING, "torchvision", found, advice)
-    return finding
+        # Une paire désaccordée, ou dont l'un a CUDA et l'autre non : seul l'import le dit.
+        if name in PAIR:
+            importlib.import_module(name)
+    except Exception as error:  # un torch cassé lève OSError, RuntimeError, ImportError… selon ce qui est cassé
+        advice = f"python -m pip install --upgrade {' '.join(PAIR)} (ensemble)"
+        return Finding(MISSING, name, f"{version} ne s'importe pas ({type(error).__name__} : {error})", advice)
+    return Finding(GOOD, name, version)
 
 
 def check_compute() -> Finding:
     """L'appareil de calcul que le cours choisirait ici, et la précision qu'il permet."""
-    try:
-        import torch
+    import torch
 
-        from gan_course.engine.device import best_device, choose_dtype
+    from gan_course.engine.device import best_device, choose_dtype
 
-        device = best_device()
-        reason = choose_dtype(device, "auto")[1]
-    except Exception as error:  # un torch cassé lève OSError, RuntimeError, ImportError… selon ce qui est cassé
-        return Finding(
-            MISSING, "calcul", f"torch ne s'importe pas ({type(error).__name__} : {error})",
-            "python -m pip install --upgrade torch torchvision (les deux ensemble)",
-        )  # fmt: skip
+    device = best_device()
+    reason = choose_dtype(device, "auto")[1]
     if device.type == "cpu" and shutil.which("nvidia-smi"):
         kind = "sans CUDA" if torch.version.cuda is None else "avec CUDA"
         return Finding(
@@ -231,11 +202,10 @@ def examine() -> list[Finding]:
     for name, minimum in lower_bounds().items():
         if name in ("jupyterlab", "ipykernel", "papermill", "nbconvert") and in_colab():
             continue
-        findings.append(check_torchvision(minimum) if name == "torchvision" else check_package(name, minimum))
-    if installed("torch"):
+        findings.append(check_package(name, minimum))
+    if any(finding.name == "torch" and finding.state == GOOD for finding in findings):
         findings.append(check_compute())
-    findings += [check_memory(), *check_data()]
-    return findings
+    return [*findings, check_memory(), *check_data()]
 
 
 def report() -> int:

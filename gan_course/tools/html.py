@@ -4,63 +4,51 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-STYLE = """
-body { font: 1.05rem/1.6 system-ui, sans-serif; max-width: 48rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; }
-h1 { line-height: 1.2; }
-li { margin: 1.2rem 0; }
-a { color: #00509e; }
-.verdict { font-weight: 600; }
-code { background: #f0f0f0; padding: 0.1rem 0.3rem; }
-@media (prefers-color-scheme: dark) {
-  body { background: #1a1a1a; color: #eee; } a { color: #8cc4ff; } code { background: #333; }
-}
-"""
-
-INDEX = """<!DOCTYPE html>
+PAGE = """<!DOCTYPE html>
 <html lang="fr">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Cours de GAN</title>
-<style>{style}</style>
+<title>{title}</title>
+<style>
+body {{ font: 1.05rem/1.6 system-ui, sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem;
+  color: #1a1a1a; }}
+h1 {{ line-height: 1.2; }} li {{ margin: .6rem 0; }} a {{ color: #00509e; }}
+code {{ background: #f0f0f0; padding: .1rem .3rem; }}
+section {{ border-left: 4px solid #999; padding: 0 0 0 1rem; margin: 1.5rem 0; }}
+section.done {{ border-color: #00704a; }} section.wrong {{ border-color: #b34700; }}
+section ul {{ padding: 0; list-style: none; }}
+pre, .detail {{ white-space: pre-wrap; overflow-wrap: anywhere; margin: .2rem 0 0 1.5rem; color: #444; }}
+@media (prefers-color-scheme: dark) {{
+  body {{ background: #1a1a1a; color: #eee; }} a {{ color: #8cc4ff; }} code {{ background: #333; }}
+  pre, .detail {{ color: #bbb; }}
+}}
+</style>
 </head>
 <body>
 <main>
-<h1>Cours de GAN</h1>
-<p>Les chapitres, tels qu'ils viennent d'être exécutés sur cette machine en mode <strong>{mode}</strong>.{remark}</p>
-<ol>
-{items}
-</ol>
-<h2>Et maintenant ?</h2>
-<ul>
-<li>La leçon entière : <code>make cours MODE=cours</code>.</li>
-<li>Pas à pas, en modifiant le code : <code>make lab</code>.</li>
-<li>Sur un GPU, sans rien installer : les badges Colab du README.</li>
-</ul>
+<h1>{title}</h1>
+{body}
 </main>
 </body>
 </html>
 """
 
-
-def read_notebook(path: Path) -> dict[str, Any]:
-    """Le contenu d'un carnet ; ValueError s'il n'est pas lisible."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path.name} n'est pas un carnet lisible ({error}). Restaurez-le depuis git.") from error
-
-
-def read_title(path: Path) -> tuple[str, int]:
-    """Titre d'un carnet (métadonnées du cours, sinon nom du fichier) et nombre de ses cellules."""
-    notebook = read_notebook(path)
-    return notebook["metadata"].get("gan_course", {}).get("title", path.stem), len(notebook["cells"])
+INDEX = """<p>Les chapitres, tels qu'ils viennent d'être exécutés sur cette machine en mode <strong>{mode}</strong>.{remark}</p>
+<ol>
+{items}
+</ol>
+<h2>Et maintenant ?</h2>
+<ul>
+<li>La leçon entière : <code>make cours MODE=cours</code>.</li>
+<li>Pas à pas, en modifiant le code : <code>make lab</code>.</li>
+<li>Sur un GPU, sans rien installer : les badges Colab du README.</li>
+</ul>"""  # noqa: E501
 
 
 def write_chapter(executed: Path, sources: Path, title: str) -> str:
@@ -104,17 +92,16 @@ def embed_pictures(source: str, folder: Path) -> str:
 
 
 def write_index(output: Path, outcomes: Sequence[Any], mode: str) -> Path:
-    """Écrit index.html, le sommaire des pages, et rend son chemin ; `outcomes` : des course.Outcome."""
+    """Écrit index.html, le sommaire des pages, et rend son chemin ; `outcomes` : des run.Outcome."""
     items = []
     for outcome in outcomes:
         title = html.escape(outcome.title)
         link = f'<a href="{outcome.page}">{title}</a>' if outcome.page else title
-        items.append(f'<li>{link}<br><span class="verdict">{outcome.verdict}</span>, {outcome.seconds:.0f} s</li>')
+        items.append(f"<li>{link}<br><strong>{outcome.verdict}</strong>, {outcome.seconds:.0f} s</li>")
     remark = ""
     if mode == "eclair":
         remark = " Ce mode vérifie que tout marche : les réseaux n'y apprennent presque rien."
-    text = INDEX.format(style=STYLE, mode=mode, remark=remark, items="\n".join(items))
-    output.mkdir(parents=True, exist_ok=True)
+    body = INDEX.format(mode=mode, remark=remark, items="\n".join(items))
     path = output / "index.html"
-    path.write_text(text, encoding="utf-8")
+    path.write_text(PAGE.format(title="Cours de GAN", body=body), encoding="utf-8")
     return path

@@ -1,8 +1,5 @@
 """Écrit ce qui se déduit des maîtres (notebooks/sources/) : carnets des étudiants, badges, tableau du README.
 
-    python -m gan_course.tools.publish            écrit
-    python -m gan_course.tools.publish --check    compare seulement ; code 1 et différences s'il y en a
-
 L'adresse du dépôt (ORG/REPO) est dans pyproject.toml, [tool.gan_course] : les maîtres peuvent garder l'ancienne. Ils se
 passent de badge. `solutions.py` dit comment y écrire une solution. Chaque maître porte dans ses métadonnées :
 
@@ -11,19 +8,15 @@ passent de badge. `solutions.py` dit comment y écrire une solution. Chaque maî
 
 from __future__ import annotations
 
-import copy
 import difflib
-import json
 import re
-import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from gan_course.tools import solutions
-from gan_course.tools.html import read_notebook
-from gan_course.tools.run import find_chapters, find_root
+from gan_course.tools.notebook import find_chapters, find_root, read_notebook, rewritten, source_of, to_text
 
 COLAB = "https://colab.research.google.com/github/"
 BADGE_ID = "badge-colab"
@@ -63,15 +56,9 @@ def badge(slug: str, name: str, images: str) -> str:
     return f"[![Ouvrir ce chapitre dans Colab]({images}/colab-badge.svg)]({COLAB}{slug}/blob/main/notebooks/{name})"
 
 
-def set_slug(notebook: dict[str, Any], slug: str) -> dict[str, Any]:
-    """Une copie du carnet, avec la bonne adresse du dépôt partout où il la nomme."""
-    notebook = copy.deepcopy(notebook)
-    for cell in notebook["cells"]:
-        source = "".join(cell["source"])
-        updated = SLUG_PLACES.sub(lambda match: match.group(1) + slug, source)
-        if updated != source:
-            cell["source"] = updated.splitlines(keepends=True)
-    return notebook
+def with_slug(text: str, slug: str) -> str:
+    """Le texte d'une cellule, avec la bonne adresse du dépôt partout où il la nomme."""
+    return SLUG_PLACES.sub(lambda match: match.group(1) + slug, text)
 
 
 def nonbreaking(text: str) -> str:
@@ -83,15 +70,16 @@ def nonbreaking(text: str) -> str:
 
 def update_notebook(notebook: dict[str, Any], slug: str, name: str) -> dict[str, Any]:
     """Une copie du carnet : badge en première cellule, adresse du dépôt, espaces insécables."""
-    notebook = set_slug(notebook, slug)
+
+    def change(text: str, cell: dict[str, Any]) -> str:
+        text = with_slug(text, slug)
+        return nonbreaking(text) if cell["cell_type"] == "markdown" else text
+
+    notebook = rewritten(notebook, change)
     cells = notebook["cells"]
-    for cell in cells:
-        if cell["cell_type"] == "markdown":
-            cell["source"] = nonbreaking("".join(cell["source"])).splitlines(keepends=True)
-    if not cells or COLAB not in "".join(cells[0]["source"]):
+    if not cells or COLAB not in source_of(cells[0]):
         cells.insert(0, {"cell_type": "markdown", "id": BADGE_ID, "metadata": {}, "source": []})
-    if "".join(cells[0]["source"]) != badge(slug, name, "../imgs"):
-        cells[0]["source"] = [badge(slug, name, "../imgs")]
+    cells[0]["source"] = [badge(slug, name, "../imgs")]
     return notebook
 
 
@@ -133,7 +121,7 @@ def expected_files(root: Path) -> dict[Path, tuple[str, str]]:
     orphans = {path.name for path in folder.glob("[0-9][0-9]_*.ipynb")} - {path.name for path in chapters}
     if orphans:
         raise ValueError(
-            f"Sans maître dans notebooks/{solutions.FOLDER}/ : {', '.join(sorted(orphans))}. "
+            f"Sans maître dans notebooks/{solutions.FOLDER}/ : {', '.join(sorted(orphans))}. "
             "Déplacez-y ces carnets, ou effacez-les."
         )
     files = {}
@@ -148,11 +136,6 @@ def expected_files(root: Path) -> dict[Path, tuple[str, str]]:
     return files
 
 
-def to_text(notebook: dict[str, Any]) -> str:
-    """Le carnet tel qu'il est écrit dans git."""
-    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
-
-
 def differences(root: Path) -> str:
     """Ce qui n'est pas à jour, ligne à ligne (« - » : actuel, « + » : attendu) ; vide si tout l'est."""
     parts = []
@@ -163,28 +146,16 @@ def differences(root: Path) -> str:
     return "\n".join(parts)
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Écrit, ou compare avec --check ; rend 1 si quelque chose n'est pas à jour, 2 pour une option inconnue."""
-    words = list(sys.argv[1:] if words is None else words)
-    if words not in ([], ["--check"]):
-        print("usage : python -m gan_course.tools.publish [--check]", file=sys.stderr)
-        return 2
-    try:
-        root = find_root()
-        if words:
-            found = differences(root)
-            if found:
-                print(f"{found}\n\nCe n'est pas à jour. Lancez : python -m gan_course.tools.publish")
-            return 1 if found else 0
-        for path, (current, expected) in expected_files(root).items():
-            if current != expected:
-                path.write_text(expected, encoding="utf-8", newline="\n")
-                print(f"Écrit : {path.relative_to(root).as_posix()}")
-    except (ValueError, FileNotFoundError) as error:
-        print(error, file=sys.stderr)
-        return 1
+def publish(check: bool) -> int:
+    """Écrit ce qui n'est pas à jour ; avec `check`, le montre seulement, et rend 1 s'il y en a."""
+    root = find_root()
+    if check:
+        found = differences(root)
+        if found:
+            print(f"{found}\n\nCe n'est pas à jour. Lancez : python -m gan_course publish")
+        return 1 if found else 0
+    for path, (current, expected) in expected_files(root).items():
+        if current != expected:
+            path.write_text(expected, encoding="utf-8", newline="\n")
+            print(f"Écrit : {path.relative_to(root).as_posix()}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from gan_course.tools import html
+from gan_course.tools.notebook import find_chapters, find_root, parameter_lines, read_notebook, read_title
 
 ANSI_ERASE_LINE = "\r\x1b[2K"
+FAILED = "échec"
 
 
 @dataclass(frozen=True)
@@ -33,39 +35,6 @@ class Outcome:
     seconds: float
     verdict: str
     page: str | None = None
-
-    @property
-    def succeeded(self) -> bool:
-        """Vrai si le chapitre est allé à son terme."""
-        return self.verdict == "réussi"
-
-
-def find_root() -> Path:
-    """Le dossier du dépôt, celui qui contient notebooks/ ; FileNotFoundError s'il n'est pas là."""
-    for folder in (Path(__file__).resolve().parents[2], Path.cwd()):
-        if (folder / "notebooks").is_dir():
-            return folder
-    raise FileNotFoundError(
-        f"Aucun dossier notebooks/ ici ({Path.cwd()}) : les carnets viennent avec le dépôt, pas avec le paquet. "
-        "Clonez le dépôt et lancez la commande depuis son dossier."
-    )
-
-
-def find_chapters(folder: Path, numbers: list[str] | None = None) -> list[Path]:
-    """Les carnets NN_….ipynb de `folder`, dans l'ordre ; seulement ceux de `numbers` (« 01 », « 1 ») s'il est donné.
-
-    Lève ValueError si un numéro n'existe pas, FileNotFoundError s'il n'y a aucun chapitre.
-    """
-    chapters = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
-    if not chapters:
-        raise FileNotFoundError(f"Aucun chapitre NN_….ipynb dans {folder}. Le dépôt est-il complet ?")
-    if numbers is None:
-        return chapters
-    by_number = {path.name[:2]: path for path in chapters}
-    for number in numbers:
-        if number.zfill(2) not in by_number:
-            raise ValueError(f"Chapitre inconnu : « {number} ». Chapitres présents : {', '.join(by_number)}.")
-    return [by_number[number] for number in sorted({number.zfill(2) for number in numbers})]
 
 
 def read_overrides(pairs: list[str]) -> dict[str, Any]:
@@ -82,16 +51,9 @@ def read_overrides(pairs: list[str]) -> dict[str, Any]:
     return overrides
 
 
-def read_parameters(notebook: Path) -> dict[str, str]:
+def read_parameters(path: Path) -> dict[str, str]:
     """Les noms définis par la cellule étiquetée `parameters` du carnet, et le code de leur valeur."""
-    parameters = {}
-    for cell in html.read_notebook(notebook)["cells"]:
-        if "parameters" in cell["metadata"].get("tags", []):
-            for node in ast.parse("".join(cell["source"])).body:
-                targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-                names = [target.id for target in targets if isinstance(target, ast.Name)]
-                parameters.update({name: ast.unparse(node.value) for name in names if node.value})
-    return parameters
+    return {name: ast.unparse(value) for name, value, _ in parameter_lines(read_notebook(path))}
 
 
 def check_parameters(notebook: Path, parameters: dict[str, Any]) -> None:
@@ -100,14 +62,12 @@ def check_parameters(notebook: Path, parameters: dict[str, Any]) -> None:
     papermill se contente d'un avertissement, et le carnet tournerait avec la valeur que l'on croyait changer.
     """
     known = list(read_parameters(notebook))
-    for name in parameters:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Vouliez-vous dire {near[0]} ?" if near else ""
-            raise ValueError(
-                f"{notebook.name} n'a pas de paramètre « {name} ».{hint} "
-                f"Ses paramètres : {', '.join(known) or 'aucun'}."
-            )
+    for name in set(parameters) - set(known):
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f" Vouliez-vous dire {near[0]} ?" if near else ""
+        raise ValueError(
+            f"{notebook.name} n'a pas de paramètre « {name} ».{hint} Ses paramètres : {', '.join(known) or 'aucun'}."
+        )
 
 
 @contextmanager
@@ -146,10 +106,7 @@ def kernel_manager_class() -> type:
 
 
 def execute(
-    notebook: Path,
-    output: Path,
-    parameters: dict[str, Any],
-    on_cell: Callable[[int], None] | None = None,
+    notebook: Path, output: Path, parameters: dict[str, Any], on_cell: Callable[[int], None] = lambda index: None
 ) -> None:
     """Exécute un carnet avec ces paramètres et écrit le carnet exécuté, erreur comprise, dans `output`.
 
@@ -161,15 +118,11 @@ def execute(
 
     check_parameters(notebook, parameters)
     output.parent.mkdir(parents=True, exist_ok=True)
-
-    def announce(cell: dict, cell_index: int) -> None:
-        if on_cell is not None:
-            on_cell(cell_index)
-
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, kernel_environment():
         papermill.execute_notebook(
             str(notebook.resolve()), str(output.resolve()), parameters, kernel_name="python3", language="python",
-            progress_bar=False, cwd=folder, kernel_manager_class=kernel_manager_class(), on_cell_start=announce,
+            progress_bar=False, cwd=folder, kernel_manager_class=kernel_manager_class(),
+            on_cell_start=lambda cell, cell_index: on_cell(cell_index),
             # Les noyaux récents avertissent, à chaque chapitre, que la machine se parle à elle-même sans chiffrer.
             extra_arguments=["--log-level=ERROR"],
         )  # fmt: skip
@@ -188,7 +141,7 @@ def run_chapter(notebook: Path, output: Path, parameters: dict[str, Any]) -> Out
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    title, count = html.read_title(notebook)
+    title, count = read_title(notebook)
     name, live, start = notebook.stem, sys.stdout.isatty(), time.perf_counter()
     if not live:
         print(f"{name} : {count} cellules, en cours", flush=True)
@@ -203,7 +156,7 @@ def run_chapter(notebook: Path, output: Path, parameters: dict[str, Any]) -> Out
     try:
         execute(notebook, executed, parameters, progress)
     except (PapermillExecutionError, DeadKernelError) as error:
-        verdict, explanation = "échec", describe_failure(error)
+        verdict, explanation = FAILED, describe_failure(error)
     seconds = time.perf_counter() - start
     page = html.write_chapter(executed, notebook.parent, title) if executed.exists() else None
     print(f"{ANSI_ERASE_LINE if live else ''}{name} : {verdict} en {seconds:.0f} s", flush=True)
@@ -228,27 +181,25 @@ def run(mode: str, numbers: list[str] | None, output: Path, overrides: dict[str,
     except OSError as error:
         raise OSError(f"Impossible d'écrire dans {output} ({error.strerror}). Changez --sortie.") from error
     outcomes: list[Outcome] = []
-    code = 0
+    interrupted = False
     try:
         for chapter in chapters:
             outcomes.append(run_chapter(chapter, output, parameters))
     except KeyboardInterrupt:
         print("\nInterrompu : ce qui est terminé est gardé.", flush=True)
         left = chapters[len(outcomes) :]
-        outcomes += [Outcome(path.stem, html.read_title(path)[0], 0, "non terminé") for path in left]
-        code = 130
-    if not all(outcome.succeeded for outcome in outcomes):
-        code = code or 1
+        outcomes += [Outcome(path.stem, read_title(path)[0], 0, "non terminé") for path in left]
+        interrupted = True
+    failed = any(outcome.verdict == FAILED for outcome in outcomes)
     index = html.write_index(output, outcomes, mode)
     print(summary_table(outcomes))
-    print(next_steps(index, mode, failed=code == 1))
-    return code
+    print(next_steps(index, mode, failed))
+    return 130 if interrupted else int(failed)
 
 
 def summary_table(outcomes: list[Outcome]) -> str:
     """Le tableau final : chapitre, secondes, verdict."""
-    width = max([len(outcome.name) for outcome in outcomes], default=0)
-    width = max(width, len("Chapitre"))
+    width = max(len(name) for name in ("Chapitre", *(outcome.name for outcome in outcomes)))
     lines = ["", f"{'Chapitre':<{width}}  Secondes  Verdict"]
     lines += [f"{o.name:<{width}}  {o.seconds:8.0f}  {o.verdict}" for o in outcomes]
     lines.append(f"{'Total':<{width}}  {sum(o.seconds for o in outcomes):8.0f}")
@@ -263,8 +214,8 @@ def next_steps(index: Path, mode: str, failed: bool = False) -> str:
                      "python -m gan_course doctor")  # fmt: skip
     if mode == "eclair":
         lines.append("Les réseaux n'ont presque pas appris : c'était le mode éclair, qui vérifie que tout marche.")
-        lines.append("La leçon entière      : make cours MODE=cours      (python -m gan_course run --mode cours)")
-    lines.append("Exécuter pas à pas    : make lab                   (python -m gan_course lab)")
+        lines.append("La leçon entière      : make cours MODE=cours      (python -m gan_course run --mode cours)")
+    lines.append("Exécuter pas à pas    : make lab                   (python -m gan_course lab)")
     lines.append("Sur un GPU, sans rien installer : les badges Colab du README.")
     return "\n".join(lines)
 

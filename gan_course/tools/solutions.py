@@ -15,22 +15,16 @@ même décalage ; une solution écrite tout à gauche devient un commentaire, et
 from __future__ import annotations
 
 import ast
-import copy
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gan_course.tools.html import read_notebook
+from gan_course.tools.notebook import code_of, read_notebook, rewritten, source_of
 
 FOLDER = "sources"
 TO_WRITE = "# À vous d'écrire ici."
 _BEGIN, _END = re.compile(r"\s*### BEGIN SOLUTION\s*"), re.compile(r"\s*### END SOLUTION\s*")
-
-
-def source_of(cell: dict[str, Any]) -> str:
-    """Le texte d'une cellule, que le fichier le donne d'un seul tenant ou ligne par ligne."""
-    return "".join(cell["source"])
 
 
 def to_student(notebook: dict[str, Any], name: str) -> dict[str, Any]:
@@ -59,11 +53,9 @@ def read_answers(notebook: dict[str, Any], name: str) -> dict[str, str]:
     """
     answers: dict[str, str] = {}
     solved: set[str] = set()
-    for cell in notebook["cells"]:
-        if cell["cell_type"] != "code":
-            continue
-        tree = parse_cell(source_of(cell))
-        if any(_BEGIN.fullmatch(line) for line in source_of(cell).splitlines()):
+    for text in code_of(notebook):
+        tree = parse_cell(text)
+        if any(_BEGIN.fullmatch(line) for line in text.splitlines()):
             solved |= defined_names(tree)
         for exercise, answer in checked(tree):
             if answer not in solved:
@@ -107,16 +99,15 @@ def student_notebook(master: Path) -> dict[str, Any]:
 
 def _rewrite(notebook: dict[str, Any], name: str, replace: Callable[[list[str]], list[str]]) -> dict[str, Any]:
     """Une copie du carnet où `replace` dit ce que devient chaque solution ; sorties et compteurs sont retirés."""
-    notebook = copy.deepcopy(notebook)
-    for cell in notebook["cells"]:
+
+    def change(text: str, cell: dict[str, Any]) -> str:
         if cell["cell_type"] != "code":
-            continue
+            return text
         cell["outputs"], cell["execution_count"] = [], None
-        lines = source_of(cell).splitlines(keepends=True)
-        rewritten = _rewrite_cell(lines, replace, f"{name}, cellule « {cell.get('id', '?')} »")
-        if rewritten != lines:
-            cell["source"] = rewritten
-    return notebook
+        lines = text.splitlines(keepends=True)
+        return "".join(_rewrite_cell(lines, replace, f"{name}, cellule « {cell.get('id', '?')} »"))
+
+    return rewritten(notebook, change)
 
 
 def _rewrite_cell(lines: list[str], replace: Callable[[list[str]], list[str]], where: str) -> list[str]:

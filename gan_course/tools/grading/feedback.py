@@ -3,36 +3,13 @@
 import csv
 import html
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gan_course.engine.files import atomic_write
 from gan_course.tools.grading.subject import Subject
-
-PAGE = """<!DOCTYPE html>
-<html lang="fr">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; }}
-section {{ border-left: 4px solid #999; padding: 0 0 0 1rem; margin: 1.5rem 0; }}
-section.done {{ border-color: #00704a; }} section.wrong {{ border-color: #b34700; }}
-li {{ margin: .5rem 0; list-style: none; }} ul {{ padding: 0; }}
-pre, .detail {{ white-space: pre-wrap; overflow-wrap: anywhere; margin: .2rem 0 0 1.5rem; color: #444; }}
-@media (prefers-color-scheme: dark) {{ body {{ background: #1a1a1a; color: #eee; }} pre, .detail {{ color: #bbb; }} }}
-</style>
-</head>
-<body>
-<main>
-<h1>{title}</h1>
-{body}
-</main>
-</body>
-</html>
-"""
+from gan_course.tools.html import PAGE
 
 
 def page(name: str, result: dict[str, Any], subject: Subject) -> str:
@@ -40,7 +17,7 @@ def page(name: str, result: dict[str, Any], subject: Subject) -> str:
     parts = [f"<p>Copie : <strong>{_text(name)}</strong></p>"]
     if "unreadable" in result:
         parts.append(f"<p>Cette copie n'a pas pu être lue : {_text(result['unreadable'])}.</p>")
-    parts.append(f"<p><strong>{total(result)} points sur {maximum(subject)}</strong></p>")
+    parts.append(f"<p><strong>{total(result)} points sur {subject.points}</strong></p>")
     parts += [f"<p>Remarque : {_text(remark)}.</p>" for remark in result["remarks"]]
     for question in subject.questions:
         done = result["exercises"].get(question.exercise)
@@ -52,14 +29,12 @@ def page(name: str, result: dict[str, Any], subject: Subject) -> str:
 def _section(name: str, points: int, done: dict[str, Any]) -> str:
     kind = "done" if done["passed"] else "wrong"
     lines = [f'<section class="{kind}">', f"<h2>{_text(name)} : {done['points']} sur {points}, {done['state']}</h2>"]
-    if done["notice"]:
-        lines.append(f"<p>{_text(done['notice'])}</p>")
+    lines += [f"<p>{_text(done['notice'])}</p>"] if done["notice"] else []
     lines.append("<ul>")
     for statement, held, detail, consequence in done["outcomes"]:
-        lines.append(f"<li>{'✓' if held else '✗'} {_text(statement)}")
-        lines += [f'<div class="detail">{_text(detail)}</div>'] if detail else []
-        lines += [f'<div class="detail">Conséquence : {_text(consequence)}</div>'] if consequence else []
-        lines.append("</li>")
+        details = [detail, consequence and f"Conséquence : {consequence}"]
+        told = "".join(f'\n<div class="detail">{_text(text)}</div>' for text in details if text)
+        lines.append(f"<li>{'✓' if held else '✗'} {_text(statement)}{told}</li>")
     lines.append("</ul>")
     if done.get("hint"):
         lines.append(f"<p>Indice : {_text(done['hint'])}</p>")
@@ -77,13 +52,15 @@ def notes(rows: Sequence[tuple[str, dict[str, Any] | None]], subject: Subject) -
     """
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, delimiter=";", lineterminator="\r\n")
-    writer.writerow(["copie", *(question.exercise for question in subject.questions), "total", "sur", "remarques"])
+    exercises = [question.exercise for question in subject.questions]
+    writer.writerow(["copie", *exercises, "total", "sur", "remarques"])
     for name, result in rows:
         if result is None:
-            writer.writerow([_cell(name), *[""] * len(subject.questions), "", maximum(subject), "pas encore notée"])
-            continue
-        points = [result["exercises"].get(question.exercise, {}).get("points", 0) for question in subject.questions]
-        writer.writerow([_cell(name), *points, sum(points), maximum(subject), _cell(remarks(result))])
+            points, remark = [""] * (len(exercises) + 1), "pas encore notée"
+        else:
+            points = [result["exercises"].get(exercise, {}).get("points", 0) for exercise in exercises]
+            points, remark = [*points, total(result)], remarks(result)
+        writer.writerow([_cell(name), *points, subject.points, _cell(remark)])
     return stream.getvalue().encode("utf-8-sig", errors="replace")
 
 
@@ -107,20 +84,13 @@ def total(result: dict[str, Any]) -> int:
     return sum(done["points"] for done in result["exercises"].values())
 
 
-def maximum(subject: Subject) -> int:
-    """Les points du chapitre."""
-    return sum(question.points for question in subject.questions)
-
-
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, text: bytes | str) -> None:
     """Écrit un fichier en entier ou pas du tout. Lève OSError, en disant quoi faire, si un tableur le tient ouvert."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        draft.write_bytes(data)
-        os.replace(draft, path)
+        with atomic_write(path) as file:
+            file.write(text if isinstance(text, bytes) else text.encode("utf-8", "replace"))
     except PermissionError as error:
-        draft.unlink(missing_ok=True)
         raise OSError(f"{path} ne se laisse pas écrire. S'il est ouvert dans un tableur, fermez-le.") from error
 
 

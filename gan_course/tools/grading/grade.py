@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import gan_course
-from gan_course.tools import run, solutions
-from gan_course.tools.grading import feedback, subject, worker
-from gan_course.tools.grading.trial import LATE_MODULES
+from gan_course.tools import notebook, solutions
+from gan_course.tools.grading import copies, feedback, subject, trial
 
 FEEDBACK = "retours"
 IGNORED = ("__MACOSX", "Thumbs.db", "desktop.ini")
@@ -38,7 +37,7 @@ class Class:
     folder: Path
     out: Path
     chapter: subject.Subject
-    limits: worker.Limits
+    limits: trial.Limits
     version: bytes
     names: list[str] = field(default_factory=list)
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -46,8 +45,8 @@ class Class:
     def key(self, name: str) -> str:
         """De quoi reconnaître une copie déjà notée : son contenu, les exercices, les limites."""
         path = self.folder / name
-        content = b"" if path.is_symlink() or not path.is_file() else path.read_bytes()
-        return hashlib.sha256(self.version + content).hexdigest()
+        readable = path.is_file() and not path.is_symlink() and path.stat().st_size <= copies.MAX_BYTES
+        return hashlib.sha256(self.version + (path.read_bytes() if readable else b"")).hexdigest()
 
     def place(self, name: str, suffix: str) -> Path:
         """Le fichier de retour d'une copie."""
@@ -56,7 +55,7 @@ class Class:
 
 
 def grade(
-    folder: Path, out: Path, chapter: str = "06", limits: worker.Limits | None = None, processes: int | None = None
+    folder: Path, out: Path, chapter: str = "06", limits: trial.Limits | None = None, processes: int | None = None
 ) -> int:
     """Note chaque fichier de `folder`, sous-dossiers compris ; écrit `out` et un retour par copie à côté.
 
@@ -67,8 +66,8 @@ def grade(
         raise FileNotFoundError(f"Aucun dossier de copies à cet endroit : {folder}")
     # Une copie a un cœur : les autres notent d'autres copies.
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
-    (master,) = run.find_chapters(run.find_root() / "notebooks" / solutions.FOLDER, [chapter])
-    limits = limits or worker.Limits()
+    (master,) = notebook.find_chapters(notebook.find_root() / "notebooks" / solutions.FOLDER, [chapter])
+    limits = limits or trial.Limits()
     group = Class(folder, out, subject.read_subject(master), limits, _version(master, limits))
     group.names = list_copies(folder, out)
     if not group.names:
@@ -107,7 +106,7 @@ def _grade_all(group: Class, todo: list[str], processes: int) -> None:
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(method)
     if method == "forkserver":  # PyTorch n'est chargé qu'une fois, dans un processus qui n'exécute aucune copie
-        context.set_forkserver_preload(["gan_course.tools.grading.worker", *LATE_MODULES])
+        context.set_forkserver_preload(["gan_course.tools.grading.trial", *trial.LATE_MODULES])
     waiting, running = list(reversed(todo)), []
     try:
         while waiting or running:
@@ -127,7 +126,7 @@ def _grade_all(group: Class, todo: list[str], processes: int) -> None:
 def _start(context: Any, group: Class, name: str) -> Work:
     receive, send = context.Pipe(duplex=False)
     arguments = (group.folder.resolve() / name, group.chapter, group.limits, send)
-    process = context.Process(target=worker.grade_copy, args=arguments)
+    process = context.Process(target=trial.grade_copy, args=arguments)
     process.start()
     send.close()
     now = time.monotonic()
@@ -136,26 +135,37 @@ def _start(context: Any, group: Class, name: str) -> Work:
 
 def _answer(work: Work, late: bool) -> dict[str, Any]:
     """Ce que le processus d'une copie a répondu ; à défaut, ce qui lui est arrivé."""
-    try:
+    with suppress(EOFError, OSError, ValueError):
         if work.answer.poll():
             return json.loads(work.answer.recv_bytes())
-    except (EOFError, OSError, ValueError):
-        pass
-    why = "la copie a dépassé sa durée" if late else "le processus de la copie s'est arrêté sans répondre"
+    return _unreadable("la copie a dépassé sa durée" if late else "son processus s'est arrêté sans répondre")
+
+
+def _unreadable(why: str) -> dict[str, Any]:
     return {"unreadable": why, "exercises": {}, "remarks": []}
 
 
 def _finish(group: Class, work: Work, result: dict[str, Any]) -> None:
+    """Retient le résultat d'une copie, et l'écrit ; ce qu'elle a d'impossible ne coûte rien aux autres."""
     _stop(work)
+    try:
+        page = feedback.page(work.name, result, group.chapter)
+        feedback.notes([(work.name, result)], group.chapter)
+    except Exception:  # un résultat forgé peut avoir n'importe quelle forme
+        result = _unreadable("son résultat n'a pas la forme attendue ; lisez cette copie de près")
+        page = feedback.page(work.name, result, group.chapter)
     group.results[work.name] = result
-    feedback.write_whole(
-        group.place(work.name, ".html"), feedback.page(work.name, result, group.chapter).encode("utf-8", "replace")
-    )
-    # Le JSON en dernier : c'est lui qui dit que la copie est notée.
-    saved = json.dumps({"key": group.key(work.name), **result}, ensure_ascii=False, indent=1)
-    feedback.write_whole(group.place(work.name, ".json"), saved.encode("utf-8", "replace"))
-    points = f"{feedback.total(result)} points sur {feedback.maximum(group.chapter)}"
-    verdict = f"illisible ({result['unreadable']})" if "unreadable" in result else points
+    verdict = f"{feedback.total(result)} points sur {group.chapter.points}"
+    if "unreadable" in result:
+        verdict = f"illisible ({result['unreadable']})"
+    try:
+        feedback.write_whole(group.place(work.name, ".html"), page)
+        # Le JSON en dernier : c'est lui qui dit que la copie est notée.
+        saved = json.dumps({"key": group.key(work.name), **result}, ensure_ascii=False, indent=1)
+        feedback.write_whole(group.place(work.name, ".json"), saved)
+    except OSError as error:  # un nom trop long, un dossier qui porte le nom du retour
+        result["remarks"].append(f"son retour n'a pas pu être écrit ({error.strerror or error})")
+        verdict += ", sans retour : renommez cette copie"
     seconds = time.monotonic() - work.start
     print(f"[{len(group.results)}/{len(group.names)}] {work.name} : {verdict}, {seconds:.0f} s", flush=True)
 
@@ -173,20 +183,18 @@ def _stop(work: Work) -> None:
 
 def _recall(group: Class, name: str) -> bool:
     """Reprend le résultat d'une copie déjà notée, si rien n'a changé depuis."""
-    try:
+    with suppress(OSError, ValueError, KeyError, AttributeError):
         saved = json.loads(group.place(name, ".json").read_text(encoding="utf-8"))
-        if saved.pop("key") != group.key(name) or not group.place(name, ".html").exists():
-            return False
-    except (OSError, ValueError, KeyError, AttributeError):
-        return False
-    group.results[name] = saved
-    return True
+        if saved.pop("key") == group.key(name) and group.place(name, ".html").exists():
+            group.results[name] = saved
+            return True
+    return False
 
 
-def _version(master: Path, limits: worker.Limits) -> bytes:
+def _version(master: Path, limits: trial.Limits) -> bytes:
     """L'empreinte de ce qui note : le paquet, les exercices, le maître, les limites."""
     package = Path(gan_course.__file__).parent
-    sources = sorted([*package.glob("exercises/*.py"), *package.glob("grading/*.py"), master])
+    sources = sorted([*package.glob("exercises/*.py"), *Path(__file__).parent.glob("*.py"), master])
     digest = hashlib.sha256(f"{gan_course.__version__} {astuple(limits)}".encode())
     for path in sources:
         digest.update(path.read_bytes())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gan_course.tools import solutions
 from gan_course.tools.grading import slices
-from gan_course.tools.html import read_notebook
+from gan_course.tools.notebook import code_of, read_notebook
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,11 @@ class Subject:
     questions: list[Question]
     support: slices.Program
 
+    @property
+    def points(self) -> int:
+        """Le total des points du chapitre."""
+        return sum(question.points for question in self.questions)
+
 
 def read_subject(master: Path) -> Subject:
     """Lit un maître. Lève ValueError s'il est mal formé, ou s'il nomme un exercice qui n'existe pas."""
@@ -35,8 +40,8 @@ def read_subject(master: Path) -> Subject:
 
     notebook = read_notebook(master)
     answers = solutions.read_answers(notebook, master.name)
-    support = slices.read_program(code_cells(solutions.to_student(notebook, master.name)))
-    solved = slices.read_program(code_cells(solutions.to_solved(notebook, master.name)))
+    support = slices.read_program(code_of(solutions.to_student(notebook, master.name)))
+    solved = slices.read_program(code_of(solutions.to_solved(notebook, master.name)))
     questions = []
     for exercise, answer in answers.items():
         found = slices.candidates(solved, [answer])
@@ -47,11 +52,6 @@ def read_subject(master: Path) -> Subject:
         questions.append(Question(exercise, answer, find(exercise).points, frozenset(allowed)))
     card = notebook["metadata"].get("gan_course", {})
     return Subject(card.get("title", master.stem), questions, support)
-
-
-def code_cells(notebook: dict) -> list[str]:
-    """Le texte des cellules de code d'un carnet."""
-    return [solutions.source_of(cell) for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
 
 # Ce par quoi une réponse remonterait jusqu'à la vérification qui l'appelle. Aucun exercice n'en a besoin.

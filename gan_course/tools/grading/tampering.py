@@ -16,6 +16,9 @@ from typing import Any
 
 import numpy
 import torch
+from torch.overrides import _get_current_function_mode_stack
+from torch.utils._device import DeviceContext
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 
 class Tampered(BaseException):
@@ -28,28 +31,28 @@ class Watch:
     def __init__(self) -> None:
         self.broken = ""
         self._saved = [(name, space, dict(space)) for name, space in _watched_spaces()]
-        functions = [
-            value
-            for name, space in _watched_spaces()
-            if name.startswith("gan_course.exercises")
-            for value in space.values()
-            if isinstance(value, types.FunctionType)
-        ]
-        self._codes = [(f, f.__code__, f.__defaults__, f.__kwdefaults__) for f in functions]
+        checks = [values for name, _, values in self._saved if name.startswith("gan_course.exercises")]
+        functions = [f for values in checks for f in values.values() if isinstance(f, types.FunctionType)]
+        self._inner = [(f, _inner(f)) for f in functions]
 
     def look(self) -> bool:
         """Vrai si rien n'a été remplacé, maintenant ni à un regard précédent."""
+        self.broken = self.broken or self._replaced()
+        return not self.broken
+
+    def _replaced(self) -> str:
+        """Le nom de ce qui a été remplacé, ou rien."""
         missing = object()
-        for name, space, saved in self._saved if not self.broken else ():
+        for name, space, saved in self._saved:
             for key, value in saved.items():
                 if space.get(key, missing) is not value:
-                    self.broken = f"{name}.{key}"
-                    return False
-        for f, code, defaults, keywords in self._codes if not self.broken else ():
-            if f.__code__ is not code or f.__defaults__ is not defaults or f.__kwdefaults__ is not keywords:
-                self.broken = f"{f.__module__}.{f.__qualname__}"
-                return False
-        return not self.broken
+                    return f"{name}.{key}"
+        for f, inner in self._inner:
+            if any(now is not before for now, before in zip(_inner(f), inner)):
+                return f"{f.__module__}.{f.__qualname__}"
+        # Un mode intercepte tout appel à PyTorch ; torch.set_default_device en pose un, qui est permis.
+        modes = [*_get_current_function_mode_stack(), *_get_current_dispatch_mode_stack()]
+        return next((f"mode {type(mode).__name__}" for mode in modes if type(mode) is not DeviceContext), "")
 
     def around(self, thing: Any) -> Any:
         """La même fonction, qui regarde après chaque appel si quelque chose a été remplacé."""
@@ -67,20 +70,21 @@ class Watch:
         return watched
 
 
+def _inner(f: types.FunctionType) -> tuple:
+    return f.__code__, f.__defaults__, f.__kwdefaults__
+
+
 def _watched_spaces() -> list[tuple[str, Any]]:
     """(nom, attributs) de chaque module et de chaque classe dont une vérification dépend."""
     course = [module for name, module in sys.modules.items() if name.startswith("gan_course.") and module]
     modules = [builtins, math, copy, inspect, functools, numpy, torch, torch.nn, torch.nn.functional, torch.nn.init]
     modules += [torch.linalg, torch.autograd, torch.random, *course]
-    spaces = [(module.__name__, vars(module)) for module in modules if module.__name__ != __name__]
-    classes = [torch.Tensor, torch.nn.Parameter, torch.nn.Module]
-    classes += [
-        value
-        for module in course
-        for value in vars(module).values()
-        if inspect.isclass(value) and value.__module__.startswith("gan_course.exercises")
-    ]
-    return spaces + [(f"{kind.__module__}.{kind.__qualname__}", vars(kind)) for kind in dict.fromkeys(classes)]
+    kinds = [torch.Tensor, torch.nn.Parameter, torch.nn.Module]
+    kinds += [kind for module in course for kind in vars(module).values() if inspect.isclass(kind)
+              and kind.__module__.startswith("gan_course.exercises")]  # fmt: skip
+    names = {f"{kind.__module__}.{kind.__qualname__}": kind for kind in kinds}
+    names |= {module.__name__: module for module in modules if module.__name__ != __name__}
+    return [(name, vars(space)) for name, space in names.items()]
 
 
 def impostors(expects: str) -> list[Callable | object]:

@@ -1,20 +1,20 @@
-"""Les générateurs que le cours fournit, entraînés par la recette de leur chapitre : les charger, les refaire.
+"""Les réseaux que le cours fournit, entraînés par la recette de leur chapitre : les charger, en écrire d'autres.
 
-Un générateur fourni : deux fichiers dans gan_course/weights/, « NOM.safetensors » (float16) et sa carte « NOM.json »,
-qui dit données, commande, durée, machine, graine et distances mesurées.
+Un réseau fourni : deux fichiers dans gan_course/weights/, « NOM.safetensors » (float16 ; rien ne s'y exécute, à la
+différence d'un pickle) et sa carte « NOM.json », qui dit données, commande, durée, machine, graine et mesures.
 """
 
 import difflib
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load, save
 from torch import nn
-
-from gan_course.engine.files import check_sha256, read_safetensors, write_safetensors
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -36,6 +36,44 @@ def read_card(path: Path) -> dict:
     return card
 
 
+def save_network(network: nn.Module, path: Path, card: Mapping[str, Any]) -> Path:
+    """Écrit les poids de `network` dans `path` (.safetensors, float16), et sa carte à côté (.json) ; rend `path`.
+
+    Les mêmes poids donnent les mêmes octets ; la carte reçoit leur SHA-256.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    halves = {key: value.half() if value.is_floating_point() else value for key, value in network.state_dict().items()}
+    content = save({key: value.contiguous() for key, value in halves.items()})
+    path.write_bytes(content)
+    card = {**card, "sha256": hashlib.sha256(content).hexdigest()}
+    path.with_suffix(".json").write_text(json.dumps(card, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def load_network(path: Path, build: Callable[[dict], nn.Module]) -> nn.Module:
+    """Donne build(carte) avec les poids de `path`, en float32, figés et en mode évaluation ; `.card` est sa carte.
+
+    Lève FileNotFoundError si poids ou carte manquent, ValueError s'ils sont abîmés ou ne vont pas ensemble.
+    """
+    remedy = "Réinstallez le cours, ou refaites ces poids."
+    for file in (path, path.with_suffix(".json")):
+        if not file.is_file():
+            raise FileNotFoundError(f"« {file} » manque. {remedy}")
+    card, content = read_card(path.with_suffix(".json")), path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != card.get("sha256"):
+        raise ValueError(
+            f"« {path} » ({len(content)} octets) n'a pas le SHA-256 que dit sa carte : il est incomplet, abîmé ou "
+            f"d'une autre version. {remedy}"
+        )
+    try:
+        network = build(card)
+        network.load_state_dict(load(content))
+    except Exception as error:  # ce qu'une carte fausse peut lever n'a pas de fin
+        raise ValueError(f"La carte de « {path} » ne décrit pas ces poids. {remedy}") from error
+    network.card = card
+    return network.eval().requires_grad_(False)
+
+
 def save_generator(
     generator: nn.Module, name: str, model: str, arguments: Mapping[str, Any], card: Mapping[str, Any], folder: Path
 ) -> Path:
@@ -43,13 +81,8 @@ def save_generator(
 
     `model` et `arguments` permettent de reconstruire le réseau : gan_course.models.MODEL.Generator(**arguments).
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.safetensors"
-    state = {key: value.half() if value.is_floating_point() else value for key, value in generator.state_dict().items()}
-    digest = write_safetensors(path, state)
-    content = {"name": name, "model": model, "arguments": dict(arguments), **card, "sha256": digest}
-    path.with_suffix(".json").write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    return path
+    content = {"name": name, "model": model, "arguments": dict(arguments), **card}
+    return save_network(generator, folder / f"{name}.safetensors", content)
 
 
 def load_generator(
@@ -59,7 +92,7 @@ def load_generator(
 
     Ses poids, gardés en float16, sont rendus en float32. `generator.card` est sa carte ; `generators()` les énumère.
 
-    Lève ValueError si le nom est inconnu (les plus proches sont proposés), ou si poids et carte ne vont pas ensemble.
+    Lève ValueError si le nom est inconnu (les plus proches sont proposés), et ce que lève load_network.
     """
     cards = generators(folder)
     if name not in cards:
@@ -67,16 +100,8 @@ def load_generator(
         guess = f" Vouliez-vous dire {' ou '.join(f'« {n} »' for n in near)} ?" if near else ""
         known = ", ".join(cards) or "aucun dans cette version"
         raise ValueError(f"Générateur inconnu : {name!r}.{guess} Générateurs fournis : {known}.")
-    card, path = cards[name], Path(folder) / f"{name}.safetensors"
-    if not path.is_file():
-        raise ValueError(f"Les poids « {path} » manquent alors que leur carte est là. Réinstallez le cours.")
-    try:
-        check_sha256(path, card["sha256"], str(path))
-        generator = import_module(f"gan_course.models.{card['model']}").Generator(**card["arguments"])
-        generator.load_state_dict(read_safetensors(path))
-    except (KeyError, TypeError, RuntimeError, ImportError) as error:
-        raise ValueError(
-            f"La carte de « {name} » ne décrit pas ces poids ({type(error).__name__} : {error}). Réinstallez le cours."
-        ) from error
-    generator.card = card
-    return generator.to(device or "cpu").eval().requires_grad_(False)
+
+    def build(card: dict) -> nn.Module:
+        return import_module(f"gan_course.models.{card['model']}").Generator(**card["arguments"])
+
+    return load_network(Path(folder) / f"{name}.safetensors", build).to(device or "cpu")

@@ -217,7 +217,7 @@ def losses_with_a_number_for_target(real_logits, fake_logits, real_label=1.0):
 MESSAGES = [
     ("gan_losses", losses_smoothing_generator, "avec real_label = 0,9, pour un faux"),
     ("gan_losses", losses_clamped, "ou une valeur plafonnée : le signal est perdu"),
-    ("gan_losses", losses_with_a_number_for_target, "ici un float, là où il faut un tenseur"),
+    ("gan_losses", losses_with_a_number_for_target, "'float' object has no attribute"),
     ("discriminator_step", step_leaving_eval_mode, "G a changé de mode"),
     ("discriminator_step", step_freezing, "requires_grad est resté à False"),
 ]

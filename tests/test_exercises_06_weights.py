@@ -225,8 +225,8 @@ def init_of_any_layer(layer):
 
 
 MESSAGES = [
-    ("dcgan_init", init_replacing, "un poids ne se remplace pas par un tenseur"),
-    ("dcgan_init", init_of_any_layer, "cette couche (ReLU) n'a pas de bias"),
+    ("dcgan_init", init_replacing, "cannot assign"),
+    ("dcgan_init", init_of_any_layer, "'ReLU' object has no attribute 'bias'"),
     ("dcgan_init", init_scale_around_zero, "; 0,02²)"),
     ("update_ema", ema_sharing_buffers, "partagent leur mémoire"),
 ]

@@ -7,7 +7,7 @@ tromper.
 
 import math
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from gan_course.losses import LOSSES
+from gan_course.engine.numbers import french
+from gan_course.losses import Loss, Reading, find_loss
 
 MIN_STEPS = 100  # en deçà, le dernier quart compte moins de 25 pas : le hasard des lots y domine
 MIN_SAMPLES = 16  # en deçà, une distance moyenne entre échantillons ne dit rien de leur loi
@@ -64,7 +65,7 @@ def diagnose(
     history: Mapping,
     fakes: Tensor | None = None,
     reals: Tensor | None = None,
-    loss: str = "non_saturating",
+    loss: str | Loss | Callable = "non_saturating",
 ) -> Diagnosis:
     """Verdict sur un entraînement : « apprend », « discriminateur gagne », « générateur gagne », «
     effondrement », « divergence » ou « trop tôt ».
@@ -72,16 +73,15 @@ def diagnose(
     history : l'historique de train(), ou tout dictionnaire de tableaux (S,) d_loss, g_loss, d_real et d_fake
     (scores moyens, en logits). fakes, reals : échantillons de même forme, (N, C, H, W) dans [-1, 1] (uint8
     accepté) ou points (N, 2), au moins 16 de chaque ; si le générateur est conditionnel, tirez les classes
-    comme dans les données. Sans eux, l'effondrement ne se voit pas. loss : le nom de la perte de la recette,
-    qui dit comment lire les scores ; ceux d'un critique de Wasserstein n'ont pas d'échelle, seule leur
-    évolution compte.
+    comme dans les données. Sans eux, l'effondrement ne se voit pas. loss : la perte de la recette, qui dit
+    comment lire les scores (Loss.read) ; ceux d'un critique de Wasserstein n'ont pas d'échelle, seule leur évolution
+    compte.
 
     Les seuils sont les constantes du module. La première règle satisfaite donne le verdict, dans l'ordre :
     divergence, trop tôt, effondrement, discriminateur, générateur. Lève ValueError si une entrée ne convient
     pas.
     """
-    if loss not in LOSSES:
-        raise ValueError(f"Perte inconnue : {loss!r}. Choisissez parmi {', '.join(LOSSES)}.")
+    read = find_loss(loss).read
     series = {name: read_series(history, name)[1] for name in ("d_loss", "g_loss", "d_real", "d_fake")}
     findings = _divergence(series)
     steps = len(series["d_loss"])
@@ -93,7 +93,7 @@ def diagnose(
             facts.append("diversité non mesurée : donnez fakes et reals pour la connaître")
         else:
             findings += _collapse(fakes, reals, facts)
-        findings += _critic_gap(series, facts) if loss == "wasserstein" else _balance(series, loss, facts)
+        findings += _balance(series, read, facts) if read else _critic_gap(series, facts)
     # Un D qui gagne et un G effondré vont souvent ensemble : le premier donne le verdict, chacun son conseil.
     verdicts = list(dict.fromkeys(verdict for verdict, _ in findings)) or ["apprend"]
     advice = " ".join(ADVICE[verdict] for verdict in verdicts)
@@ -146,14 +146,6 @@ def moving_average(values: np.ndarray, fraction: float = 0.02) -> np.ndarray:
     return np.where(np.isfinite(values), smooth, np.nan)
 
 
-def french(value: float, digits: int = 2) -> str:
-    """Écrit un nombre à la française : virgule, espace insécable par milliers, vrai signe moins."""
-    if not math.isfinite(value):
-        return "NaN" if math.isnan(value) else ("∞" if value > 0 else "−∞")
-    text = f"{value:,.{digits}f}".replace(",", "\u00a0").replace(".", ",")
-    return text.replace("-", "−")
-
-
 def _divergence(series: dict[str, np.ndarray]) -> list[tuple[str, str]]:
     """Pertes qui cessent d'être des nombres, ou s'échappent."""
     found = []
@@ -178,35 +170,19 @@ def _quarters(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values[quarter : 2 * quarter] if len(values) > quarter else values, values[-quarter:]
 
 
-def _scores(real: np.ndarray, fake: np.ndarray, loss: str) -> tuple[np.ndarray, np.ndarray]:
-    """Scores ramenés à [0, 1], où 1 veut dire « vrai » et 0 « faux » pour la perte donnée."""
-
-    def sigmoid(logits: np.ndarray) -> np.ndarray:
-        return 0.5 + 0.5 * np.tanh(0.5 * logits)
-
-    if loss == "hinge":  # les marges sont -1 et 1 ; au-delà, plus de gradient pour D
-        return np.clip(0.5 + 0.5 * real, 0, 1), np.clip(0.5 + 0.5 * fake, 0, 1)
-    if loss == "least_squares":  # les cibles sont 0 et 1
-        return np.clip(real, 0, 1), np.clip(fake, 0, 1)
-    if loss == "relativistic":  # seul l'écart a un sens
-        return sigmoid(real - fake), sigmoid(fake - real)
-    return sigmoid(real), sigmoid(fake)
-
-
-def _balance(series: dict[str, np.ndarray], loss: str, facts: list[str]) -> list[tuple[str, str]]:
+def _balance(series: dict[str, np.ndarray], read: Reading, facts: list[str]) -> list[tuple[str, str]]:
     """Qui de D ou de G l'emporte, sur le dernier quart, quand les scores ont une échelle."""
-    real, fake = _scores(_quarters(series["d_real"])[1], _quarters(series["d_fake"])[1], loss)
+    real, fake = read(_quarters(series["d_real"])[1], _quarters(series["d_fake"])[1])
     real, fake = float(real.mean()), float(fake.mean())
     notes = f"{french(real)} aux vrais et {french(fake)} aux faux"
-    reason = f"sur le dernier quart, D donne {notes} (1 : vrai, 0 : faux)"
+    reason = f"sur le dernier quart, D donne {notes} (1 : vrai, 0 : faux)"
     if real >= D_WINS and fake <= 1 - D_WINS:
-        return [("discriminateur gagne", f"{reason} : il ne se trompe presque plus")]
-    # La perte relativiste n'a pas de niveau absolu : seul un écart inversé y dit que D est dupé.
-    if fake - real >= G_WINS_GAP or (fake >= G_WINS_LEVEL and loss != "relativistic"):
-        return [("générateur gagne", f"{reason} : il est dupé")]
+        return [("discriminateur gagne", f"{reason} : il ne se trompe presque plus")]
+    if fake - real >= G_WINS_GAP or fake >= G_WINS_LEVEL:
+        return [("générateur gagne", f"{reason} : il est dupé")]
     facts.append(reason)
     if abs(real - fake) < 0.02:
-        facts.append("D ne sépare plus vrais et faux : équilibre, ou D trop faible ; les images tranchent")
+        facts.append("D ne sépare plus vrais et faux : équilibre, ou D trop faible ; les images tranchent")
     return []
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from gan_course.diagnosis import french, read_series
 from gan_course.display import GREY, ORANGE, plot_losses, plot_scores, show_grid
 from gan_course.figures import finish_axes, in_kernel, new_figure, panels, png
-from gan_course.losses import LOSSES
+from gan_course.losses import find_loss
 from gan_course.recipe import is_whole
 
 DRAWING_SHARE = 0.05  # part du temps que le dessin peut prendre
@@ -248,7 +248,7 @@ def draw_state(
     loss = getattr(progress.recipe, "loss", "non_saturating")
     upper, lower = figure.add_axes([0.53, 0.57, 0.46, 0.36]), figure.add_axes([0.53, 0.12, 0.46, 0.36])
     plot_losses(thin, upper)
-    plot_scores(thin, lower, probabilities=loss not in LOSSES or LOSSES[loss].probability)
+    plot_scores(thin, lower, probabilities=find_loss(loss).probability)
     upper.set_xlabel("")
     upper.tick_params(labelbottom=False)
     for ax in (upper, lower):

@@ -3,29 +3,60 @@
 Une perte est une paire de fonctions. Celle du discriminateur reçoit D(x) et D(G(z)) ; celle du générateur
 reçoit D(G(z)), et D(x) pour les pertes relativistes. Les logits sont des tenseurs (B,) de valeurs réelles :
 aucune perte n'attend de probabilité, car log(sigmoïde) se calcule sans débordement et log(probabilité) non.
+
+Ajouter une perte : ses deux formules et son entrée de LOSSES, qui dit aussi comment lire ses scores.
 """
 
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, relu, softplus
 
+Reading = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def as_probabilities(real: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sigmoïde de chaque score : la probabilité d'être vrai que D lui donne."""
+    return 0.5 + 0.5 * np.tanh(0.5 * real), 0.5 + 0.5 * np.tanh(0.5 * fake)
+
+
+def as_targets(real: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Moindres carrés : les cibles sont 0 et 1."""
+    return np.clip(real, 0, 1), np.clip(fake, 0, 1)
+
+
+def as_margins(real: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Charnière : les marges sont -1 et 1 ; au-delà, plus de gradient pour D."""
+    return np.clip(0.5 + 0.5 * real, 0, 1), np.clip(0.5 + 0.5 * fake, 0, 1)
+
+
+def as_pairs(real: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Relativiste : seul l'écart a un sens, la probabilité que le vrai d'une paire soit reconnu."""
+    return as_probabilities(real - fake, fake - real)
+
 
 class Loss(NamedTuple):
-    """Les deux moitiés d'une perte adverse.
+    """Les deux moitiés d'une perte adverse, et la façon de lire les scores de son D.
 
     `discriminator(real_logits, fake_logits, real_label)` et `generator(fake_logits, real_logits)` rendent un
-    scalaire. `uses_real` dit si le générateur a besoin de D(x) ; `accepts_smoothing`, si `real_label` a un sens ;
-    `probability`, si sigmoïde(D(x)) se lit comme la probabilité que x soit vrai.
+    scalaire. `uses_real` dit si le générateur a besoin de D(x) ; `accepts_smoothing`, si `real_label` a un sens.
+    `read(D(x), D(G(z)))` ramène les scores à [0, 1], où 1 veut dire « vrai » ; None : ils n'ont pas d'échelle, et
+    c'est leur écart que l'on suit (un critique).
     """
 
     discriminator: Callable[..., Tensor]
     generator: Callable[..., Tensor]
     uses_real: bool = False
     accepts_smoothing: bool = False
-    probability: bool = True
+    read: Reading | None = as_probabilities
+
+    @property
+    def probability(self) -> bool:
+        """Vrai si sigmoïde(D(x)) se lit comme la probabilité que x soit vrai."""
+        return self.read is as_probabilities
 
 
 def cross_entropy_discriminator(real_logits: Tensor, fake_logits: Tensor, real_label: float = 1.0) -> Tensor:
@@ -87,11 +118,29 @@ LOSSES: dict[str, Loss] = {
     "minimax": Loss(cross_entropy_discriminator, minimax_generator, accepts_smoothing=True),
     "non_saturating": Loss(cross_entropy_discriminator, non_saturating_generator, accepts_smoothing=True),
     "least_squares": Loss(
-        least_squares_discriminator, least_squares_generator, accepts_smoothing=True, probability=False
+        least_squares_discriminator, least_squares_generator, accepts_smoothing=True, read=as_targets
     ),
-    "hinge": Loss(hinge_discriminator, mean_score_generator, probability=False),
-    "wasserstein": Loss(wasserstein_discriminator, mean_score_generator, probability=False),
-    "relativistic": Loss(
-        relativistic_discriminator, relativistic_generator, uses_real=True, probability=False
-    ),
+    "hinge": Loss(hinge_discriminator, mean_score_generator, read=as_margins),
+    "wasserstein": Loss(wasserstein_discriminator, mean_score_generator, read=None),
+    "relativistic": Loss(relativistic_discriminator, relativistic_generator, uses_real=True, read=as_pairs),
 }
+
+
+def find_loss(loss: str | Loss | Callable) -> Loss:
+    """La perte que désigne `loss` : un nom de LOSSES, une Loss, ou votre fonction.
+
+    Votre fonction reçoit D(x) et D(G(z)), deux (B,), et rend les deux pertes, celle de D puis celle de G :
+
+        def hinge(real, fake):
+            return relu(1 - real).mean() + relu(1 + fake).mean(), -fake.mean()
+
+    Lève ValueError si le nom est inconnu.
+    """
+    if isinstance(loss, Loss):
+        return loss
+    if callable(loss):
+        return Loss(lambda real, fake, _=1.0: loss(real, fake)[0], lambda fake, real: loss(real, fake)[1], True)
+    if not isinstance(loss, str) or loss not in LOSSES:
+        known = ", ".join(LOSSES)
+        raise ValueError(f"loss={loss!r} reçu ; il faut l'un de : {known}, ou une fonction de (D(x), D(G(z))).")
+    return LOSSES[loss]

@@ -13,16 +13,6 @@ from torch import Tensor, nn
 Critic = Callable[..., Tensor]
 
 
-def full_precision(images: Tensor) -> Tensor:
-    """Les mêmes valeurs en float32 au moins (float64 reste float64)."""
-    return images.to(torch.promote_types(images.dtype, torch.float32))
-
-
-def has_weights(discriminator: Critic) -> bool:
-    """Vrai si le discriminateur est un module qui a des poids à entraîner."""
-    return isinstance(discriminator, nn.Module) and any(p.requires_grad for p in discriminator.parameters())
-
-
 def check_scores(scores: object, count: int) -> None:
     """Lève ValueError si le discriminateur n'a pas rendu un tenseur (count,) : un score par image."""
     if not isinstance(scores, Tensor) or scores.shape != (count,):
@@ -42,9 +32,10 @@ def input_gradient(discriminator: Critic, images: Tensor, labels: Tensor | None 
     (`torch.no_grad`, `torch.compile` : la pénalité n'agirait plus, sans le dire).
     """
     with torch.autocast(images.device.type, enabled=False):
-        images = full_precision(images.detach()).requires_grad_()
+        images = images.detach().to(torch.promote_types(images.dtype, torch.float32)).requires_grad_()
         scores = discriminator(images) if labels is None else discriminator(images, labels)
-        check_scores(scores, len(images))
+        if getattr(scores, "shape", None) != images.shape[:1]:
+            check_scores(scores, len(images))
         if not scores.requires_grad:
             raise RuntimeError(
                 "Les scores ne dépendent pas des images par un graphe de calcul : la pénalité serait sans effet. "
@@ -52,7 +43,9 @@ def input_gradient(discriminator: Critic, images: Tensor, labels: Tensor | None 
             )
         (gradient,) = torch.autograd.grad(scores.sum(), images, create_graph=True)
     # Même constant en x (un D linéaire), ce gradient doit dépendre des poids que la pénalité corrige.
-    if not gradient.requires_grad and has_weights(discriminator):
+    if not gradient.requires_grad and isinstance(discriminator, nn.Module) and any(
+        p.requires_grad for p in discriminator.parameters()
+    ):
         raise RuntimeError(
             "Le gradient calculé ne dépend pas des poids du discriminateur : la pénalité serait sans effet. "
             "N'entourez pas le discriminateur de torch.compile (il n'a pas de dérivée seconde)."
@@ -76,18 +69,26 @@ def gradient_penalty(
             "pour tracer un segment de l'une à l'autre."
         )
     epsilon = torch.rand(len(real), *[1] * (real.dim() - 1), device=real.device)
-    between = epsilon * full_precision(real) + (1 - epsilon) * full_precision(fake.detach())
+    # En demi-précision, le point tiré serait arrondi.
+    kind = torch.promote_types(real.dtype, torch.float32)
+    between = epsilon * real.to(kind) + (1 - epsilon) * fake.detach().to(kind)
     norm = input_gradient(discriminator, between, labels).norm(2, dim=1)
     return (norm - 1).square().mean()
 
 
-def r1(discriminator: Critic, real: Tensor, labels: Tensor | None = None) -> Tensor:
-    """Pénalité R1 : ½ E[‖∇D(x)‖²] aux vraies images (Mescheder et al., 2018, éq. 9). Rend un scalaire, sans γ."""
+def r1(discriminator: Critic, real: Tensor, labels: Tensor | None = None, fake: Tensor | None = None) -> Tensor:
+    """Pénalité R1 : ½ E[‖∇D(x)‖²] aux vraies images (Mescheder et al., 2018, éq. 9). Rend un scalaire, sans γ.
+
+    `fake` ne sert pas : il permet à la boucle d'appeler toutes les pénalités de la même façon.
+    """
     return 0.5 * input_gradient(discriminator, real, labels).square().sum(1).mean()
 
 
-def r2(discriminator: Critic, fake: Tensor, labels: Tensor | None = None) -> Tensor:
-    """Pénalité R2 : ½ E[‖∇D(G(z))‖²] aux fausses images (Mescheder et al., 2018, éq. 10). Scalaire, sans γ."""
+def r2(discriminator: Critic, fake: Tensor, labels: Tensor | None = None, real: Tensor | None = None) -> Tensor:
+    """Pénalité R2 : ½ E[‖∇D(G(z))‖²] aux fausses images (Mescheder et al., 2018, éq. 10). Scalaire, sans γ.
+
+    `real` ne sert pas, comme `fake` dans r1.
+    """
     return 0.5 * input_gradient(discriminator, fake, labels).square().sum(1).mean()
 
 
@@ -95,17 +96,13 @@ def r1_r2(discriminator: Critic, real: Tensor, fake: Tensor, labels: Tensor | No
     """R1 + R2 en un seul passage du discriminateur (Huang et al., 2024, « R3GAN », § 3.2)."""
     both = torch.cat([real, fake.to(real.dtype)])
     labels = None if labels is None else torch.cat([labels, labels])
-    # r1 moyenne sur 2B images ; la somme de deux moyennes sur B images vaut le double.
-    return 2 * r1(discriminator, both, labels)
+    # La moyenne porte sur 2B images ; la somme de deux moyennes sur B images vaut le double.
+    return input_gradient(discriminator, both, labels).square().sum(1).mean()
 
 
-# Même signature pour toutes : c'est ce que la boucle appelle.
-PENALTIES: dict[str, Callable[..., Tensor]] = {
-    "gradient": gradient_penalty,
-    "r1": lambda discriminator, real, fake, labels=None: r1(discriminator, real, labels),
-    "r2": lambda discriminator, real, fake, labels=None: r2(discriminator, fake, labels),
-    "r1+r2": r1_r2,
-}
+# La boucle les appelle par mots-clés : penalty(D, real=…, fake=…, labels=…), et toute fonction de ce genre convient.
+PENALTIES: dict[str, Callable[..., Tensor]] = {"gp": gradient_penalty, "r1": r1, "r2": r2, "r1+r2": r1_r2}
+ALIASES = {"gradient": "gp"}
 
 
 @torch.no_grad()

@@ -1,85 +1,96 @@
 """La recette d'un GAN : tout ce qui distingue un GAN d'un WGAN-GP, hormis ses deux réseaux."""
 
+import functools
+import hashlib
+import inspect
+import marshal
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
-from numbers import Integral, Real
+from dataclasses import dataclass, fields
+from numbers import Real
+from typing import Any
 
-from gan_course.losses import LOSSES
-from gan_course.penalties import PENALTIES
+from gan_course.engine.numbers import is_whole
+from gan_course.losses import Loss, find_loss
+from gan_course.penalties import ALIASES, PENALTIES
 
 OPTIMIZERS = ("adam", "rmsprop")
+Schedule = float | Callable[[int], float]
 
-
-def is_whole(value: object) -> bool:
-    """Vrai pour un nombre entier, de Python ou de numpy ; faux pour True et pour 2.0."""
-    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Réglages d'un entraînement adverse. Figée : `dataclasses.replace(recipe, loss="hinge")` en fait une autre.
 
-    loss            perte adverse : "minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic"
+    loss            "minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic" ; ou une
+                    fonction de (D(x), D(G(z))) qui rend les deux pertes (voir losses.find_loss)
     batch_size      vraies images par pas de D (et fausses par pas de G), tous processus compris
     critic_steps    pas de D par pas de G, chacun sur son propre lot
-    penalty         None, "gradient" (WGAN-GP), "r1", "r2" ou "r1+r2"
-    penalty_weight  facteur de la pénalité : λ de WGAN-GP (10), γ de R1 et R2
+    penalty         None, "gp" (WGAN-GP ; « gradient » se dit aussi), "r1", "r2", "r1+r2" ; ou une fonction de
+                    (discriminator, real, fake, labels) qui rend un scalaire
+    penalty_weight  facteur de la pénalité : λ de WGAN-GP (10), γ de R1 et R2 *
     penalty_every   calcule la pénalité tous les k pas de D, multipliée par k (Karras et al., 2020, « lazy »)
     clip            borne des poids du critique après chaque pas (WGAN d'origine : 0.01) ; None : pas d'écrêtage
     real_label      cible des vraies images : 0.9 lisse d'un seul côté ; les fausses gardent la cible 0
     optimizer       "adam" ou "rmsprop" (WGAN d'origine)
-    g_lr, d_lr      pas d'apprentissage de G et de D
-    betas           moments d'Adam (le second sert seul à RMSProp)
-    ema_halflife    demi-vie de la moyenne des poids de G, en images ; 0 : la moyenne suit G exactement
+    g_lr, d_lr      pas d'apprentissage de G et de D *
+    betas           moments d'Adam (le second * ; il sert seul à RMSProp)
+    ema_halflife    demi-vie de la moyenne des poids de G, en images ; 0 : la moyenne suit G exactement *
     ema_rampup      la demi-vie est bornée à cette fraction des images vues : au début, la moyenne oublie vite
     reconstruction  facteur de l'erreur quadratique moyenne entre x et G(E(x)) ; 0 : un GAN. Au-dessus, le jeu se joue
                     entre les codes E(x) d'un autoencodeur (`models.aae`) et des tirages de N(0, I)
     cycle           facteur de l'erreur quadratique moyenne entre z et E(G(z)), pour un autoencodeur ; 0 : sans
 
+    * Un nombre, ou une fonction du nombre d'images vues : `g_lr=lambda images: 2e-4 * 0.5 ** (images / 1e6)`.
+
     Lève ValueError, avec la valeur reçue, si un réglage n'a pas de sens.
     """
 
-    loss: str = "non_saturating"
+    loss: str | Loss | Callable = "non_saturating"
     batch_size: int = 64
     critic_steps: int = 1
-    penalty: str | None = None
-    penalty_weight: float = 10.0
+    penalty: str | Callable | None = None
+    penalty_weight: Schedule = 10.0
     penalty_every: int = 1
     clip: float | None = None
     real_label: float = 1.0
     optimizer: str = "adam"
-    g_lr: float = 2e-4
-    d_lr: float = 2e-4
-    betas: tuple[float, float] = (0.5, 0.999)
-    ema_halflife: float = 10_000
+    g_lr: Schedule = 2e-4
+    d_lr: Schedule = 2e-4
+    betas: tuple[float, Schedule] = (0.5, 0.999)
+    ema_halflife: Schedule = 10_000
     ema_rampup: float = 0.05
     reconstruction: float = 0.0
     cycle: float = 0.0
 
     def __post_init__(self) -> None:
-        self._require_choice("loss", tuple(LOSSES))
-        self._require_choice("optimizer", OPTIMIZERS)
-        if self.penalty is not None:
-            self._require_choice("penalty", tuple(PENALTIES))
+        loss = find_loss(self.loss)
+        object.__setattr__(self, "penalty", ALIASES.get(self.penalty, self.penalty))
+        known = ", ".join(PENALTIES)
+        fits = self.penalty is None or callable(self.penalty) or self.penalty in PENALTIES
+        self._require(fits, "penalty", f"None, une fonction, ou l'un de : {known}")
+        self._require(self.optimizer in OPTIMIZERS, "optimizer", "l'un de : " + ", ".join(OPTIMIZERS))
         for name in ("batch_size", "critic_steps", "penalty_every"):
             value = getattr(self, name)
             self._require(is_whole(value) and value >= 1, name, "un entier d'au moins 1")
-            self._set(name, int(value))
+            object.__setattr__(self, name, int(value))
         for name in ("g_lr", "d_lr"):
-            self._require_number(name, lambda v: 0 < v < math.inf, "un nombre strictement positif")
-        for name in ("penalty_weight", "ema_halflife", "ema_rampup", "reconstruction", "cycle"):
-            self._require_number(name, lambda v: v >= 0, "un nombre positif ou nul")
+            self._number(name, lambda v: 0 < v < math.inf, "un nombre strictement positif", schedule=True)
+        for name in ("penalty_weight", "ema_halflife"):
+            self._number(name, lambda v: v >= 0, "un nombre positif ou nul", schedule=True)
+        for name in ("ema_rampup", "reconstruction", "cycle"):
+            self._number(name, lambda v: v >= 0, "un nombre positif ou nul")
         if self.clip is not None:
-            self._require_number("clip", lambda v: v > 0, "None ou un nombre strictement positif")
-        self._require_number("real_label", lambda v: 0.5 < v <= 1, "un nombre de ]0,5 ; 1]")
+            self._number("clip", lambda v: v > 0, "None ou un nombre strictement positif")
+        self._number("real_label", lambda v: 0.5 < v <= 1, "un nombre de ]0,5 ; 1]")
         pair = isinstance(self.betas, tuple | list) and len(self.betas) == 2
-        pair = pair and all(isinstance(b, Real) and 0 <= b < 1 for b in self.betas)
-        self._require(pair, "betas", "deux nombres de [0, 1[")
-        self._set("betas", tuple(float(b) for b in self.betas))
+        pair = pair and all(isinstance(b, Real) and 0 <= b < 1 for b in self.betas if not callable(b))
+        self._require(pair and not callable(self.betas[0]), "betas", "deux nombres de [0, 1[")
+        object.__setattr__(self, "betas", tuple(b if callable(b) else float(b) for b in self.betas))
         if self.cycle and not self.reconstruction:
             raise ValueError(f"cycle={self.cycle} sans reconstruction : un cycle passe par un encodeur (models.aae).")
-        if self.real_label != 1 and not LOSSES[self.loss].accepts_smoothing:
+        if self.real_label != 1 and not loss.accepts_smoothing:
             raise ValueError(
                 f"real_label={self.real_label} n'a pas de sens avec loss={self.loss!r}, qui n'a pas de cible pour "
                 "les vraies images. Gardez real_label=1.0, ou prenez la perte « non_saturating »."
@@ -89,26 +100,46 @@ class Recipe:
         if not holds:
             raise ValueError(f"Recipe : {name}={getattr(self, name)!r} reçu ; il faut {expected}.")
 
-    def _require_number(self, name: str, holds: Callable[[float], bool], expected: str) -> None:
+    def _number(self, name: str, holds: Callable[[float], bool], expected: str, schedule: bool = False) -> None:
         value = getattr(self, name)
+        if schedule and callable(value):
+            return
         self._require(isinstance(value, Real) and not isinstance(value, bool) and holds(value), name, expected)
-        self._set(name, float(value))
+        # Un nombre de numpy devient un nombre de Python : un point de reprise ne se relirait pas avec l'autre.
+        object.__setattr__(self, name, float(value))
 
-    def _set(self, name: str, value: object) -> None:
-        """Un nombre de numpy devient un nombre de Python : un point de reprise ne se relirait pas avec l'autre."""
-        object.__setattr__(self, name, value)
+    def identity(self) -> dict[str, Any]:
+        """Les réglages tels qu'un point de reprise les garde : d'une fonction, le nom et l'empreinte de la source."""
+        return {f.name: _identity(getattr(self, f.name)) for f in fields(self)}
 
-    def _require_choice(self, name: str, choices: tuple[str, ...]) -> None:
-        self._require(getattr(self, name) in choices, name, "l'un de : " + ", ".join(choices))
 
-    def differences(self, saved: dict) -> list[str]:
-        """Phrases qui disent, champ par champ, en quoi une recette enregistrée diffère de celle-ci.
+def _identity(value: Any) -> Any:
+    """Une valeur qui s'enregistre ; d'une fonction, son nom et l'empreinte de tout ce dont elle dépend.
 
-        Un champ absent du fichier, écrit avant que ce réglage n'existe, y vaut sa valeur par défaut.
-        """
-        mine = asdict(self)
-        return [
-            f"{f.name} = {saved.get(f.name, f.default)!r} dans le fichier, {mine[f.name]!r} ici"
-            for f in fields(self)
-            if saved.get(f.name, f.default) != mine[f.name]
-        ]
+    Deux fonctions de même nom ne se confondent ni par leur source, ni par les valeurs qu'elles ont capturées.
+    """
+    if isinstance(value, Loss):
+        return "Loss " + " ".join(_identity(half) for half in value[:2])
+    if isinstance(value, tuple):
+        return tuple(map(_identity, value))
+    if not callable(value):
+        return value
+    name, content = getattr(value, "__qualname__", type(value).__name__), repr(_makings(value))
+    return f"{name} ({hashlib.sha256(content.encode()).hexdigest()[:12]})"
+
+
+def _makings(function: Callable) -> tuple:
+    """Ce dont dépend ce que calcule une fonction : sa source, ses défauts, ce qu'elle a capturé."""
+    if isinstance(function, functools.partial):
+        return _makings(function.func), function.args, function.keywords
+    if not hasattr(function, "__code__"):
+        call = type(function).__call__
+        if not hasattr(call, "__code__"):  # écrite en C : son nom suffit
+            return getattr(function, "__module__", ""), getattr(function, "__qualname__", "")
+        return _makings(call), vars(function)  # un objet que l'on appelle : sa classe et ses attributs
+    try:
+        source = inspect.getsource(function)
+    except (OSError, TypeError):  # définie par exec, ou dans un terminal : son code compilé en tient lieu
+        source = marshal.dumps(function.__code__)
+    captured = [_identity(cell.cell_contents) for cell in function.__closure__ or ()]
+    return source, function.__defaults__, captured

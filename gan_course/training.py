@@ -1,45 +1,67 @@
-"""La boucle de tous les GAN du cours : un pas de discriminateur, un pas de générateur, et recommencer."""
+"""L'algorithme de tous les GAN du cours : un pas de D, un pas de G, et recommencer.
 
+    for progress in train(G, D, images, Recipe(), steps=2_000, checkpoint="runs/gan.pt"):
+        if progress.step % 100 == 0:
+            print(progress)
+"""
+
+import copy
+import inspect
 import math
-import sys
-from collections.abc import Iterator
+import signal
+import time
+import warnings
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from gan_course.engine.checkpoint import check_destination, load_checkpoint, save_checkpoint
-from gan_course.engine.checks import TrainingSet, check_fake, check_recipe_fits, check_same_run, describe_run
-from gan_course.engine.device import choose_compute
-from gan_course.engine.progress import Clock, History, Progress
-from gan_course.engine.randomness import deferred_interrupt, step_randomness
-from gan_course.gan import Gan
+from gan_course.engine.checkpoint import Checkpoint, CheckpointError
+from gan_course.engine.checks import (
+    TrainingSet,
+    check_recipe_fits,
+    check_same_run,
+    describe_run,
+    rehearse,
+    warn_if_never_started,
+    warn_if_slow,
+)
+from gan_course.engine.device import Compute, average_gradients, broadcast_weights, choose_compute
+from gan_course.engine.interruption import Interruption, TrainingInterrupted, quiet
+from gan_course.engine.progress import FIELDS, History, Progress
+from gan_course.losses import find_loss
 from gan_course.penalties import PENALTIES, clip_weights
 from gan_course.recipe import Recipe
 
-__all__ = ["Gan", "History", "Progress", "Recipe", "TrainingDiverged", "discriminator_step", "generator_step", "train"]
+RECENT = 100  # pas sur lesquels se mesure le débit
 
-
-class TrainingDiverged(RuntimeError):
-    """Les pertes ou les poids ne sont plus des nombres finis."""
+__all__ = [
+    "Gan", "History", "Progress", "Recipe", "TrainingDiverged", "TrainingInterrupted", "discriminator_step",
+    "generator_step", "train",
+]  # fmt: skip
 
 
 def discriminator_step(
-    gan: Gan, real: Tensor, fake: Tensor, labels: Tensor | None = None
+    gan: "Gan", real: Tensor, fake: Tensor, labels: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Un pas de descente de D : les faux détachés de G, les deux scores, la perte, la pénalité.
+    """Un pas de descente de D : le score des vrais, celui des faux détachés de G, la perte, la pénalité.
 
-    Rend (perte, moyenne de D(x), moyenne de D(G(z))), détachées.
+    real, fake : (B, …), de même forme ; labels : (B,) ou None. Rend (perte, moyenne de D(x), moyenne de D(G(z))),
+    sans graphe.
     """
-    check_fake(fake, real)
     recipe, fake = gan.recipe, fake.detach()
-    real_logits, fake_logits = gan.score(real, labels), gan.score(fake, labels)
+    with gan.autocast:
+        real_logits, fake_logits = gan.D(real, labels).float(), gan.D(fake, labels).float()
     loss = gan.loss.discriminator(real_logits, fake_logits, recipe.real_label)
-    if recipe.penalty and gan.critic_steps_done % recipe.penalty_every == 0:
-        penalty = PENALTIES[recipe.penalty](gan.discriminator, real, fake, labels)
-        loss = loss + recipe.penalty_weight * recipe.penalty_every * penalty
+    if gan.penalty and gan.critic_steps_done % recipe.penalty_every == 0:
+        penalty = gan.penalty(gan.discriminator, real=real, fake=fake, labels=labels)
+        loss = loss + gan.penalty_weight * recipe.penalty_every * penalty
         gan.last_penalty = penalty.detach()
-    gan.descend(loss, gan.d_optimizer)
+    optimizer_step(gan, loss, gan.d_optimizer)
     if recipe.clip is not None:
         clip_weights(gan.discriminator, recipe.clip)
     gan.critic_steps_done += 1
@@ -47,19 +69,125 @@ def discriminator_step(
 
 
 def generator_step(
-    gan: Gan, real: Tensor, fake: Tensor, labels: Tensor | None = None, extra: Tensor | float = 0.0
+    gan: "Gan", real: Tensor, fake: Tensor, labels: Tensor | None = None, extra: Tensor | float = 0.0
 ) -> Tensor:
-    """Un pas de descente de G : le score de ses faux, la perte, plus `extra`. Rend la perte, détachée.
+    """Un pas de descente de G : le score de ses faux, la perte, plus `extra`. Rend la perte, sans graphe.
 
     `fake` porte le graphe de G, et `extra` aussi (la reconstruction d'un autoencodeur). Seules les pertes
     relativistes lisent `real`.
     """
-    fake_logits = gan.score(fake, labels)
-    with torch.no_grad():
-        real_logits = gan.score(real, labels) if gan.loss.uses_real else None
+    with gan.autocast:
+        fake_logits = gan.D(fake, labels).float()
+        with torch.no_grad():
+            real_logits = gan.D(real, labels).float() if gan.loss.uses_real else None
     loss = gan.loss.generator(fake_logits, real_logits) + extra
-    gan.descend(loss, gan.g_optimizer)
+    optimizer_step(gan, loss, gan.g_optimizer)
     return loss.detach()
+
+
+def optimizer_step(gan: "Gan", loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    """zero_grad, backward, step, sur les seuls poids de cet optimiseur : l'autre réseau ne reçoit aucun gradient."""
+    weights = optimizer.param_groups[0]["params"]
+    optimizer.zero_grad(set_to_none=True)
+    gan.scaler.scale(loss).backward(inputs=weights)
+    if gan.compute.world_size > 1:
+        average_gradients(weights, gan.compute.world_size)
+    gan.scaler.step(optimizer)
+    gan.scaler.update()
+
+
+class Gan:
+    """Deux réseaux, leurs optimiseurs et la moyenne des poids de G : ce qu'un entraînement fait avancer.
+
+    generator, discriminator  les modules ; `ema` est la moyenne du premier, en mode évaluation
+    G, D                      les mêmes, tels qu'on les appelle : G(z, y) et D(x, y), y valant None sans classes
+    g_optimizer, d_optimizer  un par réseau
+    loss, penalty             les fonctions que nomme la recette (`penalty` : None s'il n'y en a pas)
+    compute                   où et en quelle précision (engine.device) ; défaut : choose_compute()
+    """
+
+    def __init__(
+        self, generator: nn.Module, discriminator: nn.Module, recipe: Recipe, compute: Compute | None = None
+    ) -> None:
+        compute = choose_compute() if compute is None else compute
+        self.recipe, self.compute, self.autocast = recipe, compute, compute.autocast()
+        self.loss, self.penalty = find_loss(recipe.loss), PENALTIES.get(recipe.penalty, recipe.penalty)
+        self.generator = compute.place(generator).train()
+        self.discriminator = compute.place(discriminator).train()
+        self.G, self.D = takes_labels(self.generator), takes_labels(self.discriminator)
+        broadcast_weights([self.generator, self.discriminator], compute.world_size)
+        self.ema = copy.deepcopy(self.generator).eval().requires_grad_(False)
+        self.g_optimizer = make_optimizer(self.generator, recipe, at(recipe.g_lr, 0))
+        self.d_optimizer = make_optimizer(self.discriminator, recipe, at(recipe.d_lr, 0))
+        self.scaler = compute.grad_scaler()
+        # Parcourir un module pour en trouver les poids est lent : une fois suffit.
+        self.g_weights, self.ema_weights = list(self.generator.parameters()), list(self.ema.parameters())
+        self.buffers = list(zip(self.ema.buffers(), self.generator.buffers(), strict=True))
+        scheduled = (recipe.g_lr, recipe.d_lr, recipe.betas[1], recipe.penalty_weight)
+        self.scheduled = any(map(callable, scheduled))
+        self.penalty_weight = at(recipe.penalty_weight, 0)
+        self.conditional = bool(getattr(generator, "num_classes", 0))
+        self.real_and_fake = getattr(generator, "real_and_fake", None)  # un autoencodeur a son propre jeu (models.aae)
+        self.critic_steps_done = 0
+        self.last_penalty = torch.zeros((), device=compute.device)
+
+    def follow_schedules(self, images_seen: int) -> None:
+        """Donne à chaque réglage qui est une fonction des images vues sa valeur du moment."""
+        recipe = self.recipe
+        self.penalty_weight = at(recipe.penalty_weight, images_seen)
+        for optimizer, lr in ((self.g_optimizer, recipe.g_lr), (self.d_optimizer, recipe.d_lr)):
+            (group,) = optimizer.param_groups
+            group["lr"] = at(lr, images_seen)
+            if recipe.optimizer == "adam":
+                group["betas"] = (recipe.betas[0], at(recipe.betas[1], images_seen))
+            else:
+                group["alpha"] = at(recipe.betas[1], images_seen)
+
+    @torch.no_grad()
+    def update_ema(self, images_seen: int) -> None:
+        """Moyenne exponentielle des paramètres de G ; les tampons (statistiques de BatchNorm) sont copiés."""
+        halflife = self.recipe.ema_halflife
+        if callable(halflife):
+            halflife = halflife(images_seen)
+        halflife = min(halflife, images_seen * self.recipe.ema_rampup)
+        decay = 0.5 ** (self.recipe.batch_size / halflife) if halflife > 0 else 0.0
+        torch._foreach_lerp_(self.ema_weights, self.g_weights, 1 - decay)
+        for average, buffer in self.buffers:
+            average.copy_(buffer)
+
+    def parts(self) -> dict:
+        """Tout ce qui a un état, par nom."""
+        names = ("generator", "discriminator", "ema", "g_optimizer", "d_optimizer", "scaler")
+        return {name: getattr(self, name) for name in names}
+
+
+def takes_labels(network: nn.Module) -> Callable:
+    """Le réseau, que l'on appelle toujours network(x, y) ; sans classes, y vaut None, et un forward(x) suffit."""
+    try:
+        inspect.signature(network.forward).bind("x", None)
+    except TypeError:
+        return lambda x, y=None: network(x)
+    return network
+
+
+def at(setting: float | Callable[[int], float], images_seen: int) -> float:
+    """La valeur d'un réglage : lui-même, ou ce qu'il rend s'il est une fonction des images vues."""
+    return float(setting(images_seen)) if callable(setting) else setting
+
+
+def make_optimizer(network: nn.Module, recipe: Recipe, lr: float) -> torch.optim.Optimizer:
+    """L'optimiseur de la recette, sur les poids entraînables du réseau."""
+    weights = [p for p in network.parameters() if p.requires_grad]
+    beta2 = at(recipe.betas[1], 0)
+    if recipe.optimizer == "rmsprop":
+        return torch.optim.RMSprop(weights, lr=lr, alpha=beta2)
+    # fused : une seule passe sur les poids au lieu d'une par opération d'Adam.
+    fused = weights[0].device.type in ("cpu", "cuda")
+    return torch.optim.Adam(weights, lr=lr, betas=(recipe.betas[0], beta2), fused=fused)
+
+
+class TrainingDiverged(RuntimeError):
+    """Les pertes ou les poids ne sont plus des nombres finis."""
 
 
 def train(
@@ -77,10 +205,16 @@ def train(
 ) -> Iterator[Progress]:
     """Entraîne les deux réseaux, sur place, et rend un Progress par pas de générateur.
 
+        for progress in train(G, D, images, Recipe(), steps=2_000, checkpoint="runs/gan.pt"):
+            if progress.step % 100 == 0:
+                print(progress)
+
+    Rien ne s'entraîne avant que la boucle ne tourne : train(…) seul ne fait que vérifier et préparer. `steps` est un
+    total, pas d'avant une reprise compris : relancer avec le même nombre finit ce qui restait.
+
     generator, discriminator  modules du cours ou les vôtres : G(z) ou G(z, y) → images, avec `latent_dim` (et
                               `num_classes` s'il est conditionnel) ; D(x) ou D(x, y) → logits (B,)
     images                    ImageSet ou PointSet : tout objet avec batch(step, batch_size, seed) et len()
-    steps                     nombre total de pas de G, ceux d'avant une reprise compris
     checkpoint                fichier écrit toutes les `checkpoint_every` secondes, à la fin et à l'interruption ;
                               s'il existe, l'entraînement reprend où il en était. Sur CPU, N + N pas donnent au bit
                               près les poids de 2N pas.
@@ -91,74 +225,40 @@ def train(
 
     Lève ValueError si recette, réseaux et images ne vont pas ensemble, TypeError si l'un n'est pas ce qu'il doit
     être ; CheckpointError si le fichier est illisible, impossible à écrire ou d'un autre entraînement ;
-    TrainingDiverged si une perte n'est plus un nombre.
+    TrainingDiverged si une perte n'est plus un nombre ; TrainingInterrupted, un KeyboardInterrupt, si on l'arrête.
     """
     compute = choose_compute(device, precision)
     check_recipe_fits(generator, discriminator, images, recipe, steps, compute.world_size, seed)
-    gan, steps, seed = Gan(generator, discriminator, recipe, compute), int(steps), int(seed)
-    return Run(gan, images, steps, checkpoint, seed, checkpoint_every).loop()
+    gan = Gan(generator, discriminator, recipe, compute)
+    rehearse(gan, images)
+    run = Run(gan, images, int(steps), checkpoint, int(seed), checkpoint_every)
+    loop = run.loop()
+    weakref.finalize(loop, warn_if_never_started, run.started).atexit = False
+    return loop
 
 
 class Run:
     """Un entraînement en cours : où il en est, et comment l'enregistrer. Tout le reste est dans Gan."""
 
     def __init__(
-        self,
-        gan: Gan,
-        images: TrainingSet,
-        steps: int,
-        checkpoint: str | Path | None,
-        seed: int,
-        checkpoint_every: float,
+        self, gan: Gan, images: TrainingSet, steps: int, checkpoint: str | Path | None, seed: int, every: float
     ) -> None:
-        self.gan, self.images, self.steps, self.seed = gan, gan.compute.hold(images), steps, seed
-        self.path = None if checkpoint is None else check_destination(checkpoint)
-        self.checkpoint_every = checkpoint_every
-        self.identity = describe_run(gan.generator, gan.discriminator, gan.recipe, images, seed, gan.compute.world_size)
-        self.step, self.seconds, self.saved_step = 0, 0.0, 0
-        self.history = History(device=gan.compute.device)
-        if self.path is not None and self.path.exists():
-            self.restore(load_checkpoint(self.path))
-
-    def restore(self, state: dict) -> None:
-        """Remet l'entraînement dans l'état enregistré, après avoir vérifié que c'est bien le même."""
-        check_same_run(self.path, state, self.identity)
-        for name, part in self.gan.parts().items():
-            part.load_state_dict(state[name])
-        self.step, self.seconds, self.saved_step = state["step"], state["seconds"], state["step"]
-        self.history = History(state["history"], self.gan.compute.device)
-        self.gan.critic_steps_done = self.step * self.gan.recipe.critic_steps
-        self.gan.last_penalty = self.history.rows[-1, -1].clone()
-
-    def save(self) -> None:
-        """Enregistre tout, si le pas courant ne l'est pas déjà et si les poids sont des nombres finis."""
-        if self.path is None or self.step == self.saved_step:
-            return
-        self.check_finite(weights=True)
-        if self.gan.compute.rank == 0:
-            parts = {name: part.state_dict() for name, part in self.gan.parts().items()}
-            facts = {"step": self.step, "seconds": self.seconds, "history": self.history.rows.cpu().clone()}
-            save_checkpoint(self.path, {**self.identity, **parts, **facts})
-        self.saved_step = self.step
-
-    def check_finite(self, weights: bool = False) -> None:
-        """Lève TrainingDiverged si la dernière mesure, ou un poids, n'est plus un nombre fini."""
-        tensors = [self.history.rows[-1]]
-        if weights:
-            tensors += [*self.gan.generator.parameters(), *self.gan.discriminator.parameters()]
-        # Un nombre qui n'est pas fini rend la somme infinie ou indéfinie : une opération par tenseur.
-        if all(math.isfinite(tensor.detach().double().sum()) for tensor in tensors):
-            return
-        row = self.history.rows[-1].tolist()
-        kept = "Aucun point de reprise n'a été demandé."
-        if self.path is not None:
-            kept = f"Le point de reprise {self.path} garde le pas {self.saved_step}, encore sain."
-            if not self.path.exists():
-                kept = "Rien n'avait encore été enregistré."
-        raise TrainingDiverged(
-            f"Au pas {self.step}, les calculs ne donnent plus des nombres finis (perte de D : {row[0]:.4g}, perte de "
-            f"G : {row[1]:.4g}). {kept} Réduisez g_lr et d_lr, ou ajoutez une pénalité (penalty=\"r1\")."
-        )
+        self.gan, self.images, self.steps, self.seed, self.every = gan, gan.compute.hold(images), steps, seed, every
+        self.step, self.images_seen, self.seconds, self.saved_step, self.started = 0, 0, 0.0, 0, []
+        device = gan.compute.device
+        self.rows = torch.zeros(steps, len(FIELDS), device=device)
+        layout = gan.compute.memory_format if len(images.image_shape) == 3 else torch.preserve_format
+        self.placement = dict(device=device, memory_format=layout, non_blocking=True)
+        self.cuda = [device] if device.type == "cuda" else []
+        # torch.manual_seed sèmerait aussi les GPU absents : cent fois plus lent.
+        self.seeders = [torch.default_generator.manual_seed]
+        self.seeders += {"cuda": [torch.cuda.manual_seed], "mps": [torch.mps.manual_seed]}.get(device.type, [])
+        self.identity = describe_run(gan, images, seed)
+        self.interruption = Interruption(self.stop)
+        self.file = None if checkpoint is None else Checkpoint(checkpoint)
+        state = None if self.file is None else self.file.load()
+        if state is not None:
+            self.restore(state)
 
     def advance(self) -> None:
         """Un pas complet : `critic_steps` pas de D, chacun sur son lot, puis un pas de G.
@@ -166,66 +266,144 @@ class Run:
         Les faux du dernier pas de D servent aussi à G, que D a jugés avant sa mise à jour et rejuge après : un
         passage de G épargné sur deux.
         """
-        gan, compute = self.gan, self.gan.compute
-        recipe = gan.recipe
+        gan, recipe, compute = self.gan, self.gan.recipe, self.gan.compute
+        # Le hasard d'un pas ne dépend que de (seed, step, rang) : dessiner entre deux pas ne change rien à la suite, et
+        # un point de reprise contient tout le hasard dès qu'il contient seed et step.
+        for seed in self.seeders:
+            seed((self.seed * 1_000_003 + self.step * 4_099 + compute.rank) % 2**32)
+        if gan.scheduled:
+            gan.follow_schedules(self.images_seen)
+        share, extra = recipe.batch_size // compute.world_size, 0.0
         for k in range(recipe.critic_steps):
             index = (self.step * recipe.critic_steps + k) * compute.world_size + compute.rank
-            images, labels = self.images.batch(index, recipe.batch_size // compute.world_size, self.seed)
-            images = compute.send(images)
-            labels = labels.to(compute.device) if getattr(gan.generator, "num_classes", 0) else None
-            with torch.set_grad_enabled(k == recipe.critic_steps - 1):
-                real, fake, extra = gan.opponents(images, labels)
+            real, labels = self.images.batch(index, share, self.seed)
+            real = real.to(**self.placement)
+            labels = labels.to(compute.device) if gan.conditional else None
+            with gan.autocast, torch.set_grad_enabled(k == recipe.critic_steps - 1):
+                if gan.real_and_fake:
+                    real, fake, extra = gan.real_and_fake(real, labels, recipe)
+                else:
+                    fake = gan.G(torch.randn(share, gan.generator.latent_dim, device=compute.device), labels)
             d_loss, d_real, d_fake = discriminator_step(gan, real, fake, labels)
         g_loss = generator_step(gan, real, fake, labels, extra)
+        self.rows[self.step] = torch.stack([d_loss, g_loss, d_real, d_fake, gan.last_penalty])
         self.step += 1
+        self.images_seen += recipe.critic_steps * recipe.batch_size
         gan.update_ema(self.images_seen)
-        self.history.append(torch.stack([d_loss, g_loss, d_real, d_fake, gan.last_penalty]))
-
-    @property
-    def images_seen(self) -> int:
-        return self.step * self.gan.recipe.critic_steps * self.gan.recipe.batch_size
 
     def loop(self) -> Iterator[Progress]:
         """Avance, vérifie, enregistre quand il est temps, et rend la main à chaque pas."""
+        self.started.append(True)
+        gan, earlier, start = self.gan, self.seconds, time.monotonic()
+        marks = deque([(start, self.images_seen)], maxlen=RECENT)
         # Lire une mesure sur GPU attend la fin de ses calculs : on ne le fait pas à chaque pas.
-        compute = self.gan.compute
-        check_every = 1 if compute.device.type == "cpu" else 50
-        clock = Clock(self.seconds, self.images_seen)
-        if self.step >= self.steps:
-            yield self.progress(clock)
+        saved, check_every = start, 50 if self.cuda else 1
         try:
+            if self.step >= self.steps:
+                yield Progress(self.step, self.steps, self.images_seen, self.seconds, marks, gan, self.rows)
             while self.step < self.steps:
-                with deferred_interrupt():
-                    with step_randomness(self.seed, self.step, compute.rank, compute.device):
-                        self.advance()
-                    self.seconds = clock.tick(self.images_seen)
-                    if self.step % check_every == 0:
-                        self.check_finite()
-                    if clock.since_save() >= self.checkpoint_every:
-                        self.save()
-                        clock.saved()
-                yield self.progress(clock)
+                # Un noyau Jupyter reprend Ctrl-C à chaque cellule : c'est à revoir à chaque pas.
+                if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                    self.interruption.listen()
+                with self.interruption.working, torch.random.fork_rng(self.cuda):
+                    self.advance()
+                    now = time.monotonic()
+                    self.seconds = earlier + now - start
+                    marks.append((now, self.images_seen))
+                    if self.step % check_every == 0 and not math.isfinite(self.rows[self.step - 1].sum()):
+                        self.diverge()
+                    if now - saved >= self.every:
+                        self.save_or_warn()
+                        saved = time.monotonic()
+                if self.interruption.pending:
+                    self.stop()
+                if len(marks) == 2:
+                    warn_if_slow(now - start, self.steps - self.step)
+                yield Progress(self.step, self.steps, self.images_seen, self.seconds, marks, gan, self.rows)
+        except GeneratorExit:  # break, ou une boucle que l'on abandonne
             self.save()
-        except (KeyboardInterrupt, GeneratorExit) as stop:
-            self.save()
-            if isinstance(stop, KeyboardInterrupt):
-                kept = f"tout est dans {self.path}" if self.path else "rien n'est enregistré (checkpoint=None)"
-                print(f"Interrompu au pas {self.step} sur {self.steps} ; {kept}.", file=sys.stderr)
             raise
+        else:
+            self.save()
+        finally:
+            self.interruption.end()
+            if self.file is not None:
+                self.file.close()
+        if self.interruption.pending:  # reçu pendant le dernier enregistrement
+            self.stop()
 
-    def progress(self, clock: Clock) -> Progress:
-        gan = self.gan
-        return Progress(
-            self.step,
-            self.steps,
-            self.images_seen,
-            self.seconds,
-            clock.rate,
-            gan.generator,
-            gan.discriminator,
-            gan.ema,
-            gan.recipe,
-            gan.compute.device,
-            self.history,
-            self.history.rows[-1],
+    def restore(self, state: dict) -> None:
+        """Remet l'entraînement dans l'état enregistré : en entier, ou pas du tout s'il est d'un autre entraînement."""
+        check_same_run(self.file.path, state, self.identity)
+        parts, before = self.gan.parts(), {}
+        try:
+            for name, part in parts.items():
+                before[name] = copy.deepcopy(part.state_dict())
+                part.load_state_dict(state[name])
+        except Exception as error:  # chaque partie a ses exceptions pour un état qui n'est pas le sien
+            for name, saved in before.items():
+                parts[name].load_state_dict(saved)
+            raise CheckpointError(
+                f"{self.file.path} ne se laisse pas reprendre : {name} y est abîmé ({type(error).__name__}). Rien n'a "
+                "changé ici. Supprimez-le pour repartir de zéro, ou donnez un autre nom à checkpoint=."
+            ) from error
+        self.step, self.seconds, self.saved_step = state["step"], state["seconds"], state["step"]
+        recipe, rows = self.gan.recipe, state["history"].to(self.rows)
+        self.rows = torch.cat([rows, self.rows[self.step :]])
+        self.images_seen = self.step * recipe.critic_steps * recipe.batch_size
+        self.gan.critic_steps_done = self.step * recipe.critic_steps
+        self.gan.last_penalty = rows[-1, FIELDS.index("penalty")].clone()
+        text = f"Repris au pas {self.step} sur {self.steps} ({self.file.path})."
+        if self.step >= self.steps:
+            text = f"Déjà au pas {self.step} ({self.file.path}) : steps={self.steps} est un total, "
+            text += "augmentez-le pour continuer."
+        self.say(text)
+
+    def save(self) -> None:
+        """Enregistre tout, si le pas courant ne l'est pas déjà et si les poids sont des nombres finis."""
+        if self.file is None or self.step == self.saved_step:
+            return
+        with self.interruption.working if not self.interruption.working.locked() else nullcontext():
+            gan = self.gan
+            weights = [*gan.generator.parameters(), *gan.discriminator.parameters()]
+            # Un nombre qui n'est pas fini rend la somme infinie ou indéfinie : une opération par tenseur.
+            if not all(math.isfinite(weight.detach().double().sum()) for weight in weights):
+                self.diverge()
+            if gan.compute.rank == 0:
+                parts = {name: part.state_dict() for name, part in gan.parts().items()}
+                facts = {"step": self.step, "seconds": self.seconds, "history": self.rows[: self.step].cpu().clone()}
+                self.file.save({**self.identity, **parts, **facts})
+            self.saved_step = self.step
+
+    def save_or_warn(self) -> None:
+        """Un enregistrement en cours de route : s'il échoue, on le dit et l'on continue ; seul le dernier s'impose."""
+        try:
+            self.save()
+        except CheckpointError as error:
+            warnings.warn(f"{error} L'entraînement continue.", stacklevel=3)
+
+    def stop(self) -> None:
+        """Ctrl-C : enregistre, puis lève TrainingInterrupted, qui dit où l'on en est."""
+        self.save()
+        kept = "rien n'est enregistré (checkpoint=None)."
+        if self.file is not None:
+            kept = f"tout est enregistré dans {self.file.path}. Relancez pour continuer."
+        raise quiet(TrainingInterrupted(f"Entraînement interrompu au pas {self.step} sur {self.steps} : {kept}"))
+
+    def diverge(self) -> None:
+        """Lève TrainingDiverged : où, avec quelles pertes, ce qui est gardé, quoi changer."""
+        d_loss, g_loss = self.rows[self.step - 1, :2].tolist()
+        kept = "Aucun point de reprise n'a été demandé."
+        if self.file is not None:
+            kept = "Rien n'avait encore été enregistré."
+            if self.saved_step:
+                kept = f"Le point de reprise {self.file.path} garde le pas {self.saved_step}, encore sain."
+        raise TrainingDiverged(
+            f"Au pas {self.step}, les calculs ne donnent plus des nombres finis (perte de D : {d_loss:.4g}, perte de "
+            f"G : {g_loss:.4g}). {kept} Réduisez g_lr et d_lr, ou ajoutez une pénalité (penalty=\"r1\")."
         )
+
+    def say(self, text: str) -> None:
+        """Une phrase, du premier processus seulement."""
+        if self.gan.compute.rank == 0:
+            print(text, flush=True)

@@ -10,6 +10,7 @@ import torch
 
 from gan_course import diagnosis
 from gan_course.diagnosis import diagnose, french, moving_average, read_series
+from gan_course.losses import LOSSES
 
 
 def history(steps=400, d_loss=1.2, g_loss=0.9, d_real=0.4, d_fake=-0.4):
@@ -101,6 +102,14 @@ def test_scores_are_read_in_the_scale_of_the_loss(loss, d_real, d_fake, verdict)
     assert diagnose(history(d_real=d_real, d_fake=d_fake), loss=loss).verdict == verdict
 
 
+def test_a_new_loss_says_itself_how_its_scores_are_read():
+    """Les formules de la charnière sous un autre nom : le même verdict, sans rien changer au diagnostic."""
+    mine, scores = LOSSES["hinge"]._replace(uses_real=True), history(d_real=1.4, d_fake=-1.3)
+    assert diagnose(scores, loss=mine).verdict == diagnose(scores, loss="hinge").verdict == "discriminateur gagne"
+    critic = mine._replace(read=None)
+    assert any("l'écart du critique" in fact for fact in diagnose(scores, loss=critic).evidence)
+
+
 def test_wasserstein_scores_have_no_level_only_a_trend():
     assert diagnose(history(d_real=500, d_fake=480), loss="wasserstein").verdict == "apprend"
     h = history(d_real=500, d_fake=480)
@@ -155,7 +164,7 @@ def test_uint8_reals_are_accepted_and_advice_adds_up(reals):
 
 
 def test_bad_input_is_explained(reals):
-    with pytest.raises(ValueError, match="Perte inconnue.*hinge"):
+    with pytest.raises(ValueError, match="loss=.hinje. reçu.*hinge"):
         diagnose(history(), loss="hinje")
     with pytest.raises(ValueError, match="ne contient pas «.d_loss.»"):
         diagnose({"g_loss": [1.0]})

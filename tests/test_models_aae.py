@@ -41,7 +41,7 @@ def test_shapes(size, classes):
 def test_d_compares_gaussian_draws_with_codes(digits):
     gan = Gan(*pair(), aae.RECIPE, choose_compute("cpu"))
     images, _ = digits.batch(0, 64, 0)
-    real, fake, extra = gan.opponents(images, None)
+    real, fake, extra = gan.real_and_fake(images, None, aae.RECIPE)
     assert real.shape == fake.shape == (64, 8) and not real.requires_grad and fake.requires_grad
     assert abs(real.mean()) < 0.2 and real.std() == pytest.approx(1, abs=0.15), "le vrai est un tirage de N(0, I)"
     with torch.no_grad():
@@ -52,7 +52,7 @@ def test_d_compares_gaussian_draws_with_codes(digits):
 def test_d_step_leaves_the_autoencoder_untouched(digits):
     gan = Gan(*pair(), aae.RECIPE, choose_compute("cpu"))
     before = [p.clone() for p in gan.generator.parameters()]
-    real, fake, extra = gan.opponents(digits.batch(0, 64, 0)[0], None)
+    real, fake, extra = gan.real_and_fake(digits.batch(0, 64, 0)[0], None, aae.RECIPE)
     discriminator_step(gan, real, fake)
     assert all(p.grad is None and torch.equal(p, old) for p, old in zip(gan.generator.parameters(), before))
     judge = [p.clone() for p in gan.discriminator.parameters()]
@@ -147,7 +147,7 @@ def test_the_cycle_weighs_the_error_on_the_codes():
         gan = Gan(inverter, aae.Discriminator(8), replace(aae.INVERSION_RECIPE, cycle=cycle), choose_compute("cpu"))
         gan.generator.eval()  # les statistiques de E ne doivent pas bouger d'un calcul à l'autre
         torch.manual_seed(7)
-        z, _, extra = gan.opponents(x, None)
+        z, _, extra = gan.real_and_fake(x, None, gan.recipe)
         extras.append(extra.item())
     error = (inverter.encode(inverter(z)) - z).square().mean().item()
     assert extras[1] - extras[0] == pytest.approx(error, rel=1e-3)

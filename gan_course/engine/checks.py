@@ -1,9 +1,10 @@
 """Ce qui va ensemble : réseaux, images et recette avant de commencer ; point de reprise avant de reprendre."""
 
 import inspect
-from dataclasses import asdict
+import warnings
+from dataclasses import fields
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from gan_course.engine.checkpoint import CheckpointError, describe_architecture, first_difference
-from gan_course.recipe import Recipe, is_whole
+from gan_course.engine.numbers import is_whole
+from gan_course.penalties import check_scores
+from gan_course.recipe import Recipe
+
+REHEARSED = 4  # images de la répétition
 
 
 class TrainingSet(Protocol):
@@ -66,6 +71,9 @@ def check_recipe_fits(
     check_autoencoder(generator, discriminator, recipe)
     check_classes(generator, discriminator, images)
     check_layers(discriminator, recipe)
+    alone = recipe.batch_size // world_size == 1
+    if alone and any(isinstance(m, _BatchNorm) for n in (generator, discriminator) for m in n.modules()):
+        raise ValueError("batch_size=1 avec BatchNorm : une image n'a pas d'écart-type. Prenez batch_size=2 au moins.")
 
 
 def check_kinds(generator: object, discriminator: object, images: object, recipe: object) -> None:
@@ -101,16 +109,6 @@ def check_parameters(name: str, module: nn.Module) -> None:
         raise ValueError(
             f"Les poids du {name} sont en {', '.join(map(str, others))} ; il faut torch.float32. Appelez .float() "
             "sur lui ; pour la demi-précision, precision= suffit."
-        )
-
-
-def check_fake(fake: object, real: Tensor) -> None:
-    """Lève ValueError si le générateur ne rend pas un lot de la forme du vrai, images ou codes."""
-    if not isinstance(fake, Tensor) or fake.shape != real.shape:
-        kind = f"un tenseur de forme {tuple(fake.shape)}" if isinstance(fake, Tensor) else type(fake).__name__
-        raise ValueError(
-            f"Le générateur a rendu {kind} ; il faut la forme des vraies images du lot, {tuple(real.shape)}. "
-            "Changez sa dernière couche, ou rechargez les images à la bonne taille (size=…)."
         )
 
 
@@ -199,37 +197,126 @@ def check_layers(discriminator: nn.Module, recipe: Recipe) -> None:
             f"penalty={recipe.penalty!r} mesure un gradient par image, et BatchNorm mélange les images du lot : la "
             "pénalité n'aurait pas de sens. Construisez le discriminateur sans BatchNorm, ou retirez la pénalité."
         )
-    if recipe.penalty == "gradient" and any(isinstance(layer, _DropoutNd) for layer in layers):
+    if recipe.penalty == "gp" and any(isinstance(layer, _DropoutNd) for layer in layers):
         raise ValueError(
             "Dropout dans un critique WGAN-GP : à chaque passage c'est un autre critique, et la pénalité ne contrôle "
-            "la pente d'aucun. Retirez Dropout, ou la pénalité « gradient »."
+            "la pente d'aucun. Retirez Dropout, ou la pénalité « gp »."
         )
 
 
-def describe_run(
-    generator: nn.Module, discriminator: nn.Module, recipe: Recipe, images: TrainingSet, seed: int, world_size: int
-) -> dict:
+@torch.no_grad()
+def rehearse(gan: Any, images: TrainingSet) -> None:
+    """Fait une fois, avant le premier pas et en mode évaluation, ce que chaque pas fera : G(z), puis D.
+
+    Lève ValueError si l'un échoue ou rend autre chose que ce qu'il faut ; avertit si D finit par une sigmoïde, ou si G
+    ne descend jamais sous 0. Rien n'y est appris, et le hasard du carnet ressort intact.
+    """
+    generator, judge, device = gan.generator, gan.discriminator, gan.compute.device
+    modes = [(module, module.training) for network in (generator, judge) for module in network.modules()]
+    generator.eval(), judge.eval()
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            z = torch.randn(REHEARSED, generator.latent_dim).to(device)
+            x = (torch.rand(REHEARSED, *images.image_shape) * 2 - 1).to(device)
+            y = torch.zeros(REHEARSED, dtype=torch.int64, device=device) if gan.conditional else None
+            fake = attempt("générateur", gan.G, z, y)
+            if not isinstance(fake, Tensor) or fake.shape != x.shape:
+                kind = f"un tenseur de forme {tuple(fake.shape)}" if isinstance(fake, Tensor) else type(fake).__name__
+                raise ValueError(
+                    f"Le générateur a rendu {kind} ; il faut la forme des vraies images, {tuple(x.shape)}. Changez sa "
+                    "dernière couche, ou rechargez les images à la bonne taille (size=…)."
+                )
+            judged = z if gan.real_and_fake else fake
+            check_scores(attempt("discriminateur", gan.D, judged, y), REHEARSED)
+            if not gan.real_and_fake:
+                warn_of_wrong_ends(gan, torch.cat([x, 1000 * x, -1000 * x]), 3 * z, y)
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def attempt(name: str, network: Any, given: Tensor, y: Tensor | None) -> Any:
+    """network(given, y) ; ValueError en français, avec la forme donnée, si l'appel échoue."""
+    try:
+        return network(given, y)
+    except (RuntimeError, TypeError, IndexError, AttributeError, ValueError) as error:
+        if isinstance(error, ValueError) or given.dim() != 2:
+            cause = error
+        else:
+            try:  # le générateur du tutoriel de PyTorch attend (B, nz, 1, 1)
+                network(given[:, :, None, None], y)
+                cause = "il attend sans doute z de forme (B, nz, 1, 1) : écrivez z = z[:, :, None, None] dans forward"
+            except Exception:
+                cause = error
+        raise ValueError(f"Le {name} échoue sur un lot de forme {tuple(given.shape)} : {cause}.") from error
+
+
+def warn_of_wrong_ends(gan: Any, x: Tensor, z: Tensor, y: Tensor | None) -> None:
+    """Avertit de ce qui entraînerait sans erreur un autre jeu : des scores qui sont des probabilités, un G sans noir.
+
+    Des entrées outrées distinguent une sigmoïde, qui reste dans [0, 1], de logits encore petits.
+    """
+    scores = gan.D(x, None if y is None else y.repeat(len(x) // len(y))).float()
+    if scores.min() >= 0 and scores.max() <= 1 and scores.std() > 0:
+        warnings.warn(
+            "Tous les scores du discriminateur sont entre 0 et 1, même sur des images outrées : finit-il par une "
+            "sigmoïde ? Les pertes du cours attendent des logits ; retirez-la.",
+            stacklevel=4,
+        )
+    pixels = gan.G(z, y).float()
+    if pixels.min() >= 0 and pixels.std() > 0:
+        warnings.warn(
+            f"Le générateur ne rend rien sous 0 (de {pixels.min():.2f} à {pixels.max():.2f}), et les vraies images "
+            "vont de -1 à 1 : D les reconnaîtra à leur noir. Finissez par tanh.",
+            stacklevel=4,
+        )
+
+
+def warn_if_slow(seconds: float, left: int) -> None:
+    """Avertit, après le premier pas, si les autres demanderont des heures."""
+    hours = seconds * left / 3600
+    if seconds > 2 and hours > 1:
+        warnings.warn(
+            f"Ce réseau fait ici un pas en {seconds:.0f} s : il faudra {hours:.0f} h pour les {left} qui restent. Deux "
+            "fois moins large (width=…), il irait près de quatre fois plus vite ; un lot ou un côté d'image deux fois "
+            "plus petits y aident aussi.",
+            stacklevel=3,
+        )
+
+
+def warn_if_never_started(started: list) -> None:
+    """Avertit que train(…) a été appelé, et sa boucle jamais parcourue."""
+    if not started:
+        warnings.warn(
+            "train(…) a été appelé, mais rien ne s'est entraîné : parcourez-le, « for progress in train(…): … ».",
+            stacklevel=2,
+        )
+
+
+def describe_run(gan: Any, images: TrainingSet, seed: int) -> dict:
     """Ce qui identifie un entraînement, enregistré dans chaque point de reprise."""
+    networks = {"generator": gan.generator, "discriminator": gan.discriminator}
     return {
-        "recipe": asdict(recipe),
-        "architecture": {
-            "generator": describe_architecture(generator),
-            "discriminator": describe_architecture(discriminator),
-        },
+        "recipe": gan.recipe.identity(),
+        "architecture": {name: describe_architecture(network) for name, network in networks.items()},
         "data": images.fingerprint() if hasattr(images, "fingerprint") else f"{len(images)} images",
         "seed": seed,
-        "world_size": world_size,
+        "world_size": gan.compute.world_size,
     }
 
 
 def check_same_run(path: Path, saved: dict, present: dict) -> None:
     """Lève CheckpointError, en nommant la différence, si le fichier vient d'un autre entraînement."""
-    differences = []
+    recipe, differences = present["recipe"], []
     for name, french in (("generator", "générateur"), ("discriminator", "discriminateur")):
         difference = first_difference(saved["architecture"][name], present["architecture"][name])
         if difference:
             differences.append(f"autre {french} : {difference}")
-    differences += [f"autre recette : {text}" for text in Recipe(**present["recipe"]).differences(saved["recipe"])]
+    defaults = {f.name: f.default for f in fields(Recipe)}  # un réglage plus jeune que le fichier
+    for name, value in recipe.items():
+        before = saved["recipe"].get(name, defaults[name])
+        if before != value:
+            differences.append(f"autre recette : {name} = {before!r} dans le fichier, {value!r} ici")
     for name, french in (("data", "autres images"), ("seed", "autre graine"), ("world_size", "autres processus")):
         if saved[name] != present[name]:
             differences.append(f"{french} : {saved[name]} dans le fichier, {present[name]} ici")

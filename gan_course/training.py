@@ -353,9 +353,9 @@ class Run:
         self.images_seen = self.step * recipe.critic_steps * recipe.batch_size
         self.gan.critic_steps_done = self.step * recipe.critic_steps
         self.gan.last_penalty = rows[-1, FIELDS.index("penalty")].clone()
-        text = f"Repris au pas {self.step} sur {self.steps} ({self.file.path})."
+        text = f"Repris au pas {self.step} sur {self.steps} ({self.file.path.name})."
         if self.step >= self.steps:
-            text = f"Déjà au pas {self.step} ({self.file.path}) : steps={self.steps} est un total, "
+            text = f"Déjà au pas {self.step} ({self.file.path.name}) : steps={self.steps} est un total, "
             text += "augmentez-le pour continuer."
         self.say(text)
 

@@ -388,7 +388,7 @@ def test_a_resumed_run_says_where_it_starts(tmp_path, capsys):
     list(train(*small_pair(points), gaussian_ring(500), Recipe(), 3, path))
     assert not capsys.readouterr().out
     list(train(*small_pair(points), gaussian_ring(500), Recipe(), 5, path))
-    assert capsys.readouterr().out == f"Repris au pas 3 sur 5 ({path}).\n"
+    assert capsys.readouterr().out == "Repris au pas 3 sur 5 (run.pt).\n"
     (progress,) = train(*small_pair(points), gaussian_ring(500), Recipe(), 4, path)
     assert progress.step == 5 and len(progress.history.steps) == 5
     assert "Déjà au pas 5" in (said := capsys.readouterr().out) and "steps=4 est un total" in said

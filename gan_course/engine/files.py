@@ -56,7 +56,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Fichier à écrire, qui ne prend le nom `path` qu'une fois entier ; en cas d'échec il n'en reste rien."""
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with open(temporary, "xb") as file:
+        with open(temporary, "x+b") as file:  # « + » : qui l'écrit peut le relire, pour en noter le condensé
             yield file
             file.flush()
             os.fsync(file.fileno())

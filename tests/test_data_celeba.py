@@ -2,9 +2,7 @@
 
 import errno
 import hashlib
-import http.server
 import io
-import threading
 import warnings
 import zipfile
 from collections import namedtuple
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from server import serving
 
 from gan_course.data import celeba, load_images
 from gan_course.engine import download
@@ -88,34 +87,14 @@ def load(root, **options):
 @pytest.fixture
 def served(monkeypatch):
     """Un serveur local pour les deux sources ; rend ses réponses, que l'on peut changer, et les demandes reçues."""
-    contents, asked = published(), []
+    contents = published()
     answers = {f"/{source}/{file}": content for source in ("drive", "miroir") for file, content in contents.items()}
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            body = answers.get(self.path)
-            cut = isinstance(body, tuple)  # (octets envoyés, longueur annoncée)
-            sent, length = body if cut else (body or b"", len(body or b""))
-            self.send_response(200 if body else 404)
-            self.send_header("Content-Length", str(length))
-            self.send_header("Content-Type", "text/html" if sent[:6] == b"<html>" else "application/octet-stream")
-            self.end_headers()
-            self.wfile.write(sent)
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    base = f"http://127.0.0.1:{server.server_port}"
     small = [(file, len(body), hashlib.md5(body).hexdigest(), file) for file, body in contents.items()]
     monkeypatch.setattr(celeba, "PUBLISHED", small)
-    monkeypatch.setattr(celeba, "OFFICIAL", f"{base}/drive/")
-    monkeypatch.setattr(celeba, "MIRROR", f"{base}/miroir/")
-    yield answers, asked
-    server.shutdown()
-    server.server_close()
+    with serving(answers) as server:
+        monkeypatch.setattr(celeba, "OFFICIAL", f"{server.url}/drive/")
+        monkeypatch.setattr(celeba, "MIRROR", f"{server.url}/miroir/")
+        yield answers, server.asked
 
 
 def test_pixels_and_attributes(offline, root):

@@ -65,7 +65,7 @@ def test_a_killed_process_is_said_in_french(tmp_path, listing, monkeypatch):
         os.kill(os.getpid(), signal.SIGKILL)
 
     monkeypatch.setattr(decoding, "FEW", 0)
-    monkeypatch.setattr(decoding, "to_square", killed)
+    monkeypatch.setattr(decoding, "to_pixels", killed)
     with pytest.raises(RuntimeError, match="mémoire qui manque"):
         list(decoding.decode_blocks(tmp_path, listing, 16, 3))
 
@@ -99,16 +99,20 @@ def running(process):
         return False
 
 
-def test_large_images_do_not_wait_for_each_other(tmp_path, monkeypatch):
-    for i in range(6):
-        Image.effect_noise((900, 700), 60).convert("RGB").save(tmp_path / f"{i}.png")
-    seen, resize = [], decoding.resize
-    monkeypatch.setattr(decoding, "resize", lambda squares, size: seen.append(squares) or resize(squares, size))
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "CMYK", "1"])
+def test_large_images_are_reduced_before_anything_else(tmp_path, monkeypatch, mode):
+    """Une grande photographie ne doit exister en entier qu'une fois ; les pixels sont les mêmes, à peu près."""
+    image = Image.radial_gradient("L").resize((900, 700)).convert("RGB")
+    image.paste((200, 30, 30), (300, 100, 600, 300))
+    suffix = "tif" if mode == "CMYK" else "png"
+    image.convert(mode).save(tmp_path / f"a.{suffix}")
+    kept, resize = [], decoding.resize
+    monkeypatch.setattr(decoding, "resize", lambda images, *options: kept.extend(images) or resize(images, *options))
     ((images, _),) = decoding.decode_blocks(tmp_path, folders.list_images(tmp_path), 16, 3)
-    assert max(sum(square.nbytes for square in squares) for squares in seen) == 700 * 700 * 3
-    monkeypatch.setattr(decoding, "LARGE", 2**30)
-    ((together, _),) = decoding.decode_blocks(tmp_path, folders.list_images(tmp_path), 16, 3)
-    assert len(seen[-1]) == 6 and (images == together).all()
+    assert kept[0].size < 3 * (3 * 16) ** 2
+    monkeypatch.setattr(decoding, "_reduced", lambda image, box, factor: image.crop(box))
+    ((expected, _),) = decoding.decode_blocks(tmp_path, folders.list_images(tmp_path), 16, 3)
+    assert np.abs(images.astype(int) - expected).max() < 20 and np.abs(images.astype(int) - expected).mean() < 1.5
 
 
 def test_blocks_of_large_results_are_shorter(tmp_path, monkeypatch):

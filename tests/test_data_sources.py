@@ -1,19 +1,20 @@
-"""load_images : noms, options, dossier des données, et MNIST par le vrai code de torchvision, sans réseau."""
+"""load_images : noms, options, dossier des données, et MNIST aux adresses de torchvision, sans réseau."""
 
 import gzip
 import hashlib
-import http.server
 import shutil
 import struct
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from server import serving
 
-from gan_course.data import data_root, load_images
+from gan_course.data import ImageSet, data_root, load_images
+from gan_course.data.sources import SOURCES, Source
+from gan_course.tools import doctor
 
 COUNTS = {"train": 30, "t10k": 10}
 
@@ -33,31 +34,12 @@ def idx_files():
 
 
 @pytest.fixture
-def served(tmp_path, monkeypatch):
-    """Un serveur local à la place des miroirs de torchvision ; rend la liste des chemins demandés."""
-    content, asked = idx_files(), []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            body = content.get(self.path.split("/")[-1])
-            self.send_response(200 if body else 404)
-            self.send_header("Content-Length", str(len(body or b"")))
-            self.end_headers()
-            if body and self.command == "GET":
-                self.wfile.write(body)
-
-        do_HEAD = do_GET
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    use_mirror(monkeypatch, f"http://127.0.0.1:{server.server_port}/", content)
-    yield asked
-    server.shutdown()
-    server.server_close()
+def served(monkeypatch):
+    """Un serveur local à la place des miroirs de torchvision ; rend la liste des chemins demandés."""
+    content = idx_files()
+    with serving({f"/{name}": body for name, body in content.items()}) as server:
+        use_mirror(monkeypatch, f"{server.url}/", content)
+        yield server.asked
 
 
 def use_mirror(monkeypatch, mirror, content):
@@ -167,7 +149,7 @@ def test_wrong_checksum_is_a_failure(served, tmp_path, monkeypatch):
 
     resources = [(name, "0" * 32) for name, _ in datasets.MNIST.resources]
     monkeypatch.setattr(datasets.MNIST, "resources", resources)
-    with pytest.raises(ConnectionError, match="MNIST a échoué"):
+    with pytest.raises(ConnectionError, match="contenu inattendu"):
         load_images("mnist", root=tmp_path)
 
 
@@ -177,15 +159,72 @@ def test_download_into_protected_root(unplugged, tmp_path, monkeypatch):
         load_images("mnist", root=tmp_path)
 
 
-def test_damaged_files(unplugged, tmp_path):
+def header(magic, *shape):
+    return struct.pack(f">{1 + len(shape)}I", magic, *shape)
+
+
+@pytest.mark.parametrize(
+    "content, problem",
+    [
+        (b"abime", "pas un .gz entier"),
+        (idx_files()["train-images-idx3-ubyte.gz"][:-40], "pas un .gz entier"),
+        (idx_files()["train-images-idx3-ubyte.gz"][:-8] + bytes(8), "pas un .gz entier"),  # condensé faux
+        (gzip.compress(b""), "en-tête"),
+        (gzip.compress(header(0x801, 30) + bytes(30)), "en-tête"),
+        (gzip.compress(header(0xD03, 30, 28, 28) + bytes(30 * 28 * 28)), "en-tête"),
+        (gzip.compress(header(0x803, 2**31, 28, 28)), "en-tête"),
+        (gzip.compress(header(0x803, 30, 28, 28) + bytes(50)), "annonce 23520 valeurs et en a 50"),
+        (gzip.compress(header(0x803, 3, 2, 2) + bytes(13)), "annonce 12 valeurs et en a plus"),
+        (gzip.compress(header(0x803, 29, 28, 28) + bytes(29 * 28 * 28)), "29 images, 30 étiquettes"),
+    ],
+)
+def test_damaged_files(unplugged, tmp_path, content, problem):
     raw = place_archives(tmp_path)
-    (raw / "train-images-idx3-ubyte.gz").write_bytes(b"abime")
-    with pytest.raises(ValueError, match="abîmés"):
+    (raw / "train-images-idx3-ubyte.gz").write_bytes(content)
+    with pytest.raises(ValueError, match=f"(?s)abîmé.*{problem}.*Effacez.* et recommencez"):
         load_images("mnist", root=tmp_path)
-    for name, content in idx_files().items():
-        (raw / name).with_suffix("").write_bytes(gzip.decompress(content)[:300])
-    with pytest.raises(ValueError, match="abîmés.*Effacez"):
+
+
+def test_unpacked_files_are_read_too(unplugged, tmp_path):
+    raw = place_archives(tmp_path)
+    expected = load_images("mnist", root=tmp_path)
+    for file in list(raw.iterdir()):
+        file.with_suffix("").write_bytes(gzip.decompress(file.read_bytes()))
+        file.unlink()
+    images = load_images("mnist", root=tmp_path, download=False)
+    assert torch.equal(images.images, expected.images) and torch.equal(images.labels, expected.labels)
+    (raw / "train-images-idx3-ubyte").write_bytes((raw / "train-images-idx3-ubyte").read_bytes()[:300])
+    with pytest.raises(ValueError, match="annonce 23520 valeurs et en a 284"):
         load_images("mnist", root=tmp_path)
+
+
+def test_only_the_missing_file_is_fetched(served, tmp_path):
+    place_archives(tmp_path, names=list(idx_files())[1:])
+    assert len(load_images("mnist", root=tmp_path)) == 30
+    assert served == ["/train-images-idx3-ubyte.gz"]
+
+
+def test_a_new_row_is_known_everywhere(monkeypatch, tmp_path):
+    """Ajouter un jeu ne demande qu'une fonction et une ligne."""
+
+    def load(size, root, split, download, ink=9):
+        return ImageSet(torch.full((2, 1, size, size), ink, dtype=torch.uint8))
+
+    row = Source(load, 7, "deux carrés", "3 Go, une clé USB", lambda root: (root / "carres").exists())
+    monkeypatch.setitem(SOURCES, "carres", row)
+    assert load_images("carres", root=tmp_path, ink=3).images.unique().tolist() == [3]
+    assert load_images("carres", root=tmp_path).image_shape == (1, 7, 7)
+    with pytest.raises(TypeError, match="options possibles.*ink"):
+        load_images("carres", encre=3)
+    assert doctor.data_states(tmp_path)["carres"] == "à télécharger (3 Go, une clé USB)"
+    (tmp_path / "carres").touch()
+    assert "carres          là" in doctor.data_table(tmp_path)
+
+
+def test_help_lists_every_set_and_its_options():
+    for name, source in SOURCES.items():
+        line = next(line for line in load_images.__doc__.splitlines() if f'"{name}"' in line)
+        assert all(option in line for option in source.options) and str(source.size) in line
 
 
 @pytest.mark.parametrize(
@@ -271,5 +310,5 @@ def test_a_size_no_disk_would_hold(size):
 
 
 def test_root_is_a_path():
-    with pytest.raises(TypeError, match="root est le chemin d'un dossier ; reçu : 3"):
+    with pytest.raises(TypeError, match="root est le chemin d'un dossier.; reçu.: 3"):
         load_images("digits", root=3)

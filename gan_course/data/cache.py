@@ -1,8 +1,8 @@
 """Ce qui a coûté du temps à décoder est gardé dans un fichier .npy, relu ensuite par projection en mémoire.
 
-Deux fichiers par jeu : NOM.npy (les images) et NOM.npz (étiquettes, noms, paramètres). Chacun est écrit à
-côté puis renommé, les images en dernier : tant que le .npy n'est pas là, rien n'est là, et deux constructions
-simultanées ne se gênent pas. On écrit par `write`, jamais dans une projection : disque plein, celle-ci
+Deux fichiers par jeu : NOM.npy (les images) et NOM.npz (étiquettes, noms, facteurs, contrôle du premier). Chacun est
+écrit à côté puis renommé, les images en dernier : tant que le .npy n'est pas là, rien n'est là, et deux
+constructions simultanées ne se gênent pas. On écrit par `write`, jamais dans une projection : disque plein, celle-ci
 tuerait le processus (SIGBUS).
 """
 
@@ -15,6 +15,7 @@ import sys
 import time
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +29,9 @@ from gan_course.engine.files import DISK_FULL, atomic_write, check_writable, rea
 
 Side = dict[str, np.ndarray]  # "labels" int64 (k,), "factors" float32 (k, P) ; ou des noms, "class_names"…
 Block = tuple[np.ndarray, Side]  # images uint8 (k, C, H, W), et ce qui les accompagne
-VERSION = 4  # à augmenter quand le décodage change : les anciens fichiers ne sont alors plus reconnus
+VERSION = 5  # à augmenter quand le décodage change : les anciens fichiers ne sont alors plus reconnus
+WHOLE = 64 * 10**6  # octets : jusque-là un fichier est vérifié, puis lu, en entier ; au-delà, par morceaux
+SAMPLES, SAMPLE = 64, 2**18  # ces morceaux, également espacés : 16 Mo, un centième de seconde sur un disque rapide
 
 
 def cache_path(root: Path, name: str, size: int, *key: object) -> Path:
@@ -55,18 +58,36 @@ def _joined(sides: Iterable[Side]) -> Side:
     return {key: np.concatenate([side[key] for side in sides]) for key in sides[0]}
 
 
+def checksum(file: BinaryIO) -> int:
+    """Somme de contrôle d'un fichier ouvert : sa taille et tous ses octets, ou SAMPLES morceaux s'il est gros."""
+    size = file.seek(0, 2)
+    starts = [0] if size <= WHOLE else np.linspace(0, size - SAMPLE, SAMPLES, dtype=np.int64).tolist()
+    total = zlib.crc32(str(size).encode())
+    for start in starts:
+        file.seek(start)
+        total = zlib.crc32(file.read(size if size <= WHOLE else SAMPLE), total)
+    return total
+
+
 def _open(path: Path) -> ImageSet:
-    # Mode "c", copie à l'écriture : torch, qui veut un tableau modifiable, se tait ; le fichier reste intact.
-    images = np.load(path, mmap_mode="c")
-    with np.load(path.with_suffix(".npz")) as stored:
-        return _image_set(images, dict(stored))
+    """Le jeu de `path` ; OSError, ValueError, KeyError… s'il manque quelque chose, ou si un octet a changé."""
+    with open(path.with_suffix(".npz"), "rb") as file, np.load(file) as stored:
+        side = dict(stored)  # un .npz est un zip : chaque tableau y a son contrôle
+    with open(path, "rb") as file:
+        if checksum(file) != side.pop("checksum"):
+            raise ValueError(f"« {path} » est abîmé. Effacez-le et recommencez.")
+    # Un fichier projeté que l'on coupe tue qui le lit : on ne projette que ce qui est gros. Mode "c", copie à
+    # l'écriture : torch, qui veut un tableau modifiable, se tait ; le fichier reste intact.
+    return _image_set(np.load(path, mmap_mode="c" if path.stat().st_size > WHOLE else None), side)
 
 
 def read_cache(path: Path) -> ImageSet | None:
-    """Le jeu gardé dans `path`, projeté en mémoire ; None s'il n'y est pas, ou pas entier : à refaire."""
+    """Le jeu gardé dans `path` ; None s'il n'y est pas, ou s'il est abîmé, ce que dit un avertissement : à refaire."""
     try:
         return _open(path)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError):
+        if path.exists():
+            warnings.warn(f"Le cache « {path.name} » est abîmé ou illisible : il est refait.", stacklevel=3)
         return None
 
 
@@ -129,8 +150,9 @@ def write_cache(
                 written += len(images)
                 sides.append(side)
             _write_header(file, written, image_shape)  # il a pu falloir sauter des images illisibles
+            control = np.array(checksum(file))
             with atomic_write(path.with_suffix(".npz")) as side_file:
-                np.savez(side_file, **names, **_joined(sides))
+                np.savez(side_file, checksum=control, **names, **_joined(sides))
     except OSError as error:
         if error.errno in DISK_FULL:
             raise OSError(errno.ENOSPC, full) from error

@@ -18,8 +18,9 @@ import numpy as np
 
 from gan_course.data import decoding, folders
 from gan_course.data.cache import announce, cache_path, read_cache, write_cache
-from gan_course.data.images import ImageSet, check_positive
+from gan_course.data.images import ImageSet
 from gan_course.engine.download import Wanted, fetch
+from gan_course.engine.numbers import check_positive
 
 # Identifiants, tailles et condensés que torchvision.datasets.CelebA donne des fichiers officiels ; le miroir a les
 # mêmes fichiers, ce que vérifient les mêmes condensés.
@@ -143,7 +144,7 @@ def _complete(root: Path, folder: str | Path | None, download: bool, attributes:
     if not lacking:
         return found
     wanted = [
-        Wanted(name, size, md5, {"Google Drive (source officielle)": OFFICIAL + drive, "miroir": MIRROR + name})
+        Wanted(name, {"Google Drive (source officielle)": OFFICIAL + drive, "miroir": MIRROR + name}, md5, size)
         for name, size, md5, drive in PUBLISHED
         if name in lacking or (ARCHIVE in lacking and name == PARTITION and not found.partition)
     ]
@@ -181,8 +182,7 @@ def _aligned(found: Files, split: str, n: int | None, attributes: bool) -> tuple
             warnings.warn(message, stacklevel=2)
         side["factors"] = values[[rows[images[i]] for i in kept]].astype(np.float32)
         names["factor_names"] = np.array(attribute_names)
-    picked = folders.Listing([listing.names[i] for i in kept], [listing.entries[i] for i in kept], None, None)
-    return picked, side, names
+    return folders.picked(listing, kept)._replace(labels=None, class_names=None), side, names
 
 
 def _in_split(images: list[str], found: Files, split: str) -> list[int]:

@@ -84,7 +84,7 @@ def _fetched(root: Path, download: bool) -> Path:
     if not download:
         raise FileNotFoundError(f"CIFAR-10 n'est pas dans « {root} », et download=False. {by_hand}")
     urls = {"université de Toronto (source officielle)": OFFICIAL, "miroir": MIRROR}
-    fetch([Wanted(ARCHIVE, ARCHIVE_SIZE, ARCHIVE_MD5, urls)], root, by_hand)
+    fetch([Wanted(ARCHIVE, urls, ARCHIVE_MD5, ARCHIVE_SIZE)], root, by_hand)
     return root / ARCHIVE
 
 

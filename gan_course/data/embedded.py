@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from gan_course.data.images import ImageSet, PointSet, check_positive
+from gan_course.data.images import ImageSet, PointSet
+from gan_course.engine.numbers import check_positive
 
 DIGITS_TRAIN = 1_500  # les 297 derniers servent de test
 

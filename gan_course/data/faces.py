@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gan_course.data.drawing import EYES, HAIR_COLOURS, HAIRSTYLES, paint_faces
-from gan_course.data.images import check_positive
+from gan_course.engine.numbers import check_positive
 
 HATS = ("aucun", "bonnet", "chapeau", "casquette")
 CATEGORIES = {  # paramètres entiers, et ce que veut dire chaque valeur : 0, 1, 2…

@@ -12,7 +12,7 @@ import stat
 import struct
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +22,8 @@ import numpy as np
 from gan_course.engine.files import readable_bytes
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+PHONE_SUFFIXES = (".heic", ".heif")  # les photographies des iPhone : Pillow ne les lit qu'avec pillow-heif
+STRAYS = 3  # images posées à côté des dossiers de classes, que l'on ignore ; ou un vingtième du tout
 MAX_BYTES = 256 * 10**6  # un fichier d'image plus gros n'en est sans doute pas une
 EMPTY_ARCHIVE = b"PK\5\6" + bytes(18)
 NAMED = 5  # fichiers nommés dans un message ; au-delà, on compte
@@ -62,9 +64,24 @@ def _parts(name: str) -> tuple[str, ...]:
     return tuple(part for part in name.split("/") if part not in ("", "."))
 
 
-def _is_image(name: str) -> bool:
-    hidden = any(part.startswith((".", "__MACOSX")) for part in _parts(name))
-    return name.lower().endswith(SUFFIXES) and not hidden
+def reads_heif() -> bool:
+    """Vrai si l'on peut lire les .heic : il y faut pillow-heif, que cet appel branche sur Pillow."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
+
+
+def _pictures(names: Iterable[str]) -> list[str]:
+    """Ceux de ces noms qui sont des images que l'on sait lire."""
+    suffixes = SUFFIXES + PHONE_SUFFIXES if reads_heif() else SUFFIXES
+    return [name for name in names if name.lower().endswith(suffixes) and not _is_hidden(name)]
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in _parts(name))
 
 
 def _open_archive(path: Path) -> zipfile.ZipFile:
@@ -82,8 +99,8 @@ def _escapes(info: zipfile.ZipInfo, name: str) -> bool:
     return bool(climbs) or stat.S_ISLNK(info.external_attr >> 16)
 
 
-def _zip_entries(path: Path) -> tuple[dict[str, Entry], int]:
-    """Images d'une archive, par nom, et nombre de fichiers ; ignore et nomme les entrées qui sortent."""
+def _zip_entries(path: Path) -> dict[str, Entry]:
+    """Fichiers d'une archive, par nom ; ignore et nomme les entrées qui en sortent."""
     with _open_archive(path) as archive:
         entries = [info for info in archive.infolist() if info.filename and not info.is_dir()]
         files = {info.filename.replace("\\", "/"): info for info in entries}
@@ -91,16 +108,15 @@ def _zip_entries(path: Path) -> tuple[dict[str, Entry], int]:
     if escaping:
         message = f"Entrées de « {path.name} » ignorées, elles en sortent : {named(sorted(escaping))}."
         warnings.warn(message, stacklevel=2)
-    images = {name: info for name, info in files.items() if _is_image(name) and name not in escaping}
-    if any(info.flag_bits & 1 for info in images.values()):
+    if any(files[name].flag_bits & 1 for name in _pictures(files)):
         raise ValueError(
             f"L'archive « {path} » est protégée par un mot de passe. Dépliez-la et donnez le dossier."
         )
-    return images, len(files)
+    return {name: info for name, info in files.items() if name not in escaping}
 
 
-def _folder_entries(path: Path) -> tuple[dict[str, Entry], int]:
-    """Images d'un dossier et de ses sous-dossiers, par nom relatif, et nombre total de fichiers."""
+def _folder_entries(path: Path) -> dict[str, Entry]:
+    """Fichiers d'un dossier et de ses sous-dossiers, par nom relatif."""
 
     def refuse(error: OSError) -> None:
         raise error
@@ -110,7 +126,7 @@ def _folder_entries(path: Path) -> tuple[dict[str, Entry], int]:
         seen.add(os.path.realpath(folder))  # un lien vers un dossier se suit, sauf s'il tourne en rond
         subfolders[:] = [name for name in subfolders if os.path.realpath(os.path.join(folder, name)) not in seen]
         files |= {(Path(folder, name).relative_to(path)).as_posix(): Path(folder, name) for name in names}
-    return {name: file for name, file in files.items() if _is_image(name) and file.is_file()}, len(files)
+    return files
 
 
 def fingerprint(path: Path) -> str:
@@ -121,7 +137,10 @@ def fingerprint(path: Path) -> str:
     """
     digest = hashlib.blake2b(digest_size=8)
     if path.is_dir():
-        for name, file in sorted(_folder_entries(path)[0].items()):
+        found = _folder_entries(path)
+        for name in sorted(_pictures(found)):
+            if not (file := found[name]).is_file():
+                continue
             status = file.stat()
             digest.update(f"{name}|{status.st_size}|{status.st_mtime_ns}\n".encode("utf-8", "surrogatepass"))
     else:
@@ -137,31 +156,84 @@ def list_images(path: Path, split: str = "train") -> Listing:
     """Les images de `path`, triées par nom, et leurs classes.
 
     Les dossiers communs à toutes les images ne comptent pas. S'il reste un dossier nommé `split` (« train »,
-    « test »), on n'y lit que lui. Si alors toutes les images sont dans des sous-dossiers, ce sont les
-    classes, par ordre alphabétique. Lève ValueError s'il n'y a aucune image, si l'archive est illisible ou
-    chiffrée, ou si le dossier « test » manque.
+    « test »), on n'y lit que lui. Si alors les images sont dans des sous-dossiers, ce sont les classes, par ordre
+    alphabétique ; quelques images restées à côté sont ignorées, et un avertissement les nomme. Lève ValueError s'il
+    n'y a aucune image, si l'archive est illisible ou chiffrée, ou si le dossier « test » manque.
     """
-    found, total = _folder_entries(path) if path.is_dir() else _zip_entries(path)
+    files = _folder_entries(path) if path.is_dir() else _zip_entries(path)
+    found = {name: files[name] for name in _pictures(files) if path.is_file() or files[name].is_file()}
     kind = "Le dossier" if path.is_dir() else "L'archive"
+    _warn_of_phones(path, files)
     if not found:
-        content = f"contient {total} fichier(s), mais aucune image" if total else "est vide"
+        content = f"contient {len(files)} fichier(s), mais aucune image" if files else "est vide : aucune image"
         raise ValueError(f"{kind} « {path} » {content}. Extensions lues : {', '.join(SUFFIXES)}.")
     names = sorted(found)
-    folders = [_parts(name)[:-1] for name in names]
-    depth = len(os.path.commonprefix(folders))
-    in_split = [len(parts) > depth and parts[depth] == split for parts in folders]
-    if any(in_split):
-        names = [name for name, inside in zip(names, in_split) if inside]
-        folders = [parts for parts, inside in zip(folders, in_split) if inside]
-        depth = len(os.path.commonprefix(folders))
-    elif split != "train":
+    depth = _common_depth(names)
+    in_split = [name for name in names if _parts(name)[depth:-1][:1] == (split,)]
+    if not in_split and split != "train":
         raise ValueError(f'{kind} « {path} » n\'a pas de sous-dossier « {split} ». Utilisez split="train".')
-    labels = class_names = None
-    if all(len(parts) > depth for parts in folders):
-        class_names = sorted({parts[depth] for parts in folders})
-        number = {name: label for label, name in enumerate(class_names)}
-        labels = np.array([number[parts[depth]] for parts in folders], dtype=np.int64)
+    names, classes = _classes(in_split or names)
+    if classes is None:
+        return Listing(names, [found[name] for name in names], None, None)
+    class_names = sorted(set(classes))
+    labels = np.searchsorted(class_names, classes).astype(np.int64)
     return Listing(names, [found[name] for name in names], labels, class_names)
+
+
+def _common_depth(names: list[str]) -> int:
+    """Nombre de dossiers communs à tous ces noms."""
+    return len(os.path.commonprefix([_parts(name)[:-1] for name in names]))
+
+
+def _classes(names: list[str]) -> tuple[list[str], list[str] | None]:
+    """Les images à garder, et le dossier de classe de chacune ; None si les dossiers ne sont pas des classes."""
+    depth = _common_depth(names)
+    strays = [name for name in names if len(_parts(name)) == depth + 1]
+    kept = [name for name in names if len(_parts(name)) > depth + 1]
+    if not strays:
+        return names, [_parts(name)[depth] for name in names]
+    inner = _common_depth(kept) if kept else 0
+    if len({_parts(name)[inner] for name in kept}) < 2 or any(len(_parts(name)) == inner + 1 for name in kept):
+        return names, None
+    if len(strays) > max(STRAYS, len(names) // 20):
+        message = f"{len(strays)} images sur {len(names)} ne sont dans aucun sous-dossier : pas d'étiquettes."
+        warnings.warn(f"{message} Rangez-les si vous en voulez : {named(strays)}.", stacklevel=2)
+        return names, None
+    message = f"{len(strays)} image(s) à côté des dossiers de classes, ignorée(s) : {named(strays)}."
+    warnings.warn(f"{message} Rangez-la dans un dossier pour la garder.", stacklevel=2)
+    return kept, [_parts(name)[inner] for name in kept]
+
+
+def _warn_of_phones(path: Path, names: Iterable[str]) -> None:
+    skipped = [name for name in sorted(names) if name.lower().endswith(PHONE_SUFFIXES) and not _is_hidden(name)]
+    if skipped and not reads_heif():
+        message = f"{len(skipped)} image(s) .heic de « {path.name} » laissée(s) de côté : {named(skipped)}."
+        warnings.warn(f"{message} Pour les lire : pip install pillow-heif, puis relancez.", stacklevel=2)
+
+
+def spread(listing: Listing, n: int) -> Listing:
+    """`n` images, en parts égales entre les classes, autant qu'elles en ont, et régulièrement espacées dans chacune.
+
+    Lève ValueError s'il n'y en a pas tant.
+    """
+    total = len(listing.names)
+    if n > total:
+        raise ValueError(f"n={n} dépasse le nombre d'images, {total}. Baissez n, ou ne le donnez pas.")
+    labels = np.zeros(total, np.int64) if listing.labels is None else listing.labels
+    members = [np.flatnonzero(labels == label) for label in range(labels.max() + 1)]
+    rank = np.empty(total, np.int64)
+    for numbers in members:
+        rank[numbers] = np.arange(len(numbers))
+    by_turns = np.lexsort((labels, rank))[:n]  # la première de chaque classe, puis la deuxième de chacune…
+    shares = np.bincount(labels[by_turns], minlength=len(members))
+    kept = [numbers[np.arange(share) * len(numbers) // share] for numbers, share in zip(members, shares) if share]
+    return picked(listing, np.sort(np.concatenate(kept)).tolist())
+
+
+def picked(listing: Listing, kept: list[int]) -> Listing:
+    """Ces images-là d'un `listing`, étiquettes comprises."""
+    labels = None if listing.labels is None else listing.labels[kept]
+    return Listing([listing.names[i] for i in kept], [listing.entries[i] for i in kept], labels, listing.class_names)
 
 
 def within(listing: Listing, folder: str) -> Listing:
@@ -169,8 +241,7 @@ def within(listing: Listing, folder: str) -> Listing:
     if not folder:
         return listing
     kept = [i for i, name in enumerate(listing.names) if folder in _parts(name)[:-1]]
-    kept = kept or range(len(listing.names))
-    return Listing([listing.names[i] for i in kept], [listing.entries[i] for i in kept], None, None)
+    return picked(listing, kept or list(range(len(listing.names))))._replace(labels=None, class_names=None)
 
 
 class Reader:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gan_course.data.images import check_positive
+from gan_course.engine.numbers import check_positive
 
 FACTOR_NAMES = ("x0", "y0", "a", "b", "c", "d")
 LOW = np.array([-1, -1, -3, -3, -3, -3], dtype=np.float32)  # les bornes du jeu d'origine ; hautes = opposées

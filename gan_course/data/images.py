@@ -12,18 +12,7 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
-
-def check_positive(name: str, value: int) -> int:
-    """Rend `value` s'il est entier et au moins 1 ; sinon TypeError ou ValueError, en nommant `name`."""
-    try:
-        number = None if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = None
-    if number is None:
-        raise TypeError(f"{name} doit être un entier ; reçu : {value!r}.")
-    if number < 1:
-        raise ValueError(f"{name} doit valoir au moins 1 ; reçu : {number}.")
-    return number
+from gan_course.engine.numbers import check_positive
 
 
 @lru_cache(maxsize=8)  # un lot à cheval en lit deux ; au-delà de quelques époques, rien ne sert de les garder

@@ -1,52 +1,73 @@
-"""D'où viennent les pixels : une fonction par source, et `load_images` qui choisit.
+"""D'où viennent les pixels : une ligne de SOURCES par jeu, et `load_images` qui choisit.
 
-Ajouter un jeu : une fonction (size, root, split, download, **options) → ImageSet, et sa ligne dans SOURCES.
+Ajouter un jeu : une fonction (size, root, split, download, …options) → ImageSet, et sa ligne dans SOURCES. L'aide de
+`load_images`, la commande `data` et le diagnostic la lisent là.
 """
 
 import difflib
-import errno
-import http.client
+import inspect
 import os
-import shutil
-import socket
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
-import torch
 
-from gan_course.data import decoding, faces, folders, fractals, simpsons
-from gan_course.data.cache import (
-    Block,
-    announce,
-    cache_path,
-    in_memory,
-    read_cache,
-    write_cache,
-    write_or_keep,
-)
-from gan_course.data.celeba import load_celeba
-from gan_course.data.cifar10 import load_cifar10
-from gan_course.data.embedded import load_colour_digits, load_digits, resize_stack
-from gan_course.data.images import ImageSet, check_positive
-from gan_course.engine.files import DISK_FULL, check_writable
+from gan_course.data import celeba, cifar10, decoding, faces, folders, fractals, mnist, simpsons
+from gan_course.data.cache import Block, announce, cache_path, read_cache, write_cache, write_or_keep
+from gan_course.data.embedded import load_colour_digits, load_digits
+from gan_course.data.images import ImageSet
+from gan_course.engine.download import Wanted
+from gan_course.engine.numbers import check_positive
 
 SPLITS = ("train", "test")
 LARGEST = 2048  # au-delà, mille images ne tiennent plus sur un disque d'étudiant
+DIGIT_NAMES = tuple(str(digit) for digit in range(10))
 FASHION_NAMES = (
     "t-shirt", "pantalon", "pull", "robe", "manteau", "sandale", "chemise", "basket", "sac", "bottine",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Source:
+    """Un jeu connu par son nom : comment le charger et, s'il est téléchargé, d'où, et comment voir qu'il est là.
+
+    load      fonction (size, root, split, download, …options) → ImageSet
+    size      côté par défaut, en pixels
+    summary   ce que c'est, en quelques mots, pour l'aide
+    download  combien il y a à télécharger, et d'où ; vide : rien
+    is_here   fonction (dossier des données) → vrai si c'est déjà fait
+    """
+
+    load: Callable[..., ImageSet]
+    size: int
+    summary: str
+    download: str = ""
+    is_here: Callable[[Path], bool] = lambda root: True
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """{option : valeur par défaut}, lues dans la signature de `load`."""
+        known = inspect.signature(self.load).parameters.values()
+        return {p.name: p.default for p in known if p.name not in ("size", "root", "split", "download")}
+
+    def state(self, root: Path) -> str:
+        """« sans réseau », « là », ou ce qu'il y a à télécharger dans `root`."""
+        if not self.download:
+            return "sans réseau"
+        return "là" if self.is_here(root) else f"à télécharger ({self.download})"
 
 
 def data_root(root: str | os.PathLike | None = None) -> Path:
     """Dossier des données : `root`, sinon $GAN_COURSE_DATA, sinon le dossier de cache de l'utilisateur."""
     if root is not None:
         if not isinstance(root, (str, os.PathLike)):
-            raise TypeError(f"root est le chemin d'un dossier ; reçu : {root!r}.")
+            raise TypeError(f"root est le chemin d'un dossier ; reçu : {root!r}.")
         return Path(root).expanduser()
     if chosen := os.environ.get("GAN_COURSE_DATA"):
         return Path(chosen).expanduser()
@@ -70,21 +91,14 @@ def load_images(
 ) -> ImageSet:
     """Charge un jeu d'images, désigné par son nom ou par le chemin d'un dossier ou d'une archive .zip.
 
-    | nom | images | taille par défaut | options |
-    |---|---|---|---|
-    | "digits" | 1 500 + 297 chiffres manuscrits, embarqués | 28 | |
-    | "color-digits" | trois de ces chiffres, un par canal : 1 000 classes | 28 | n=50000, seed=0 |
-    | "faces" | visages dessinés ici, chacun fonction de 17 paramètres | 64 | n=2000, seed=0 |
-    | "fractals" | attracteurs étranges, dessinés ici | 64 | n=2000, seed=0, palette="inferno", points=None |
-    | "mnist", "fashion-mnist" | 60 000 + 10 000, téléchargées une fois | 28 | |
-    | "cifar10" | 50 000 + 10 000, téléchargées une fois | 32 | folder=None |
-    | "celeba" | 162 770 + 19 962 visages et 40 attributs (voir celeba.py) | 64 | folder=None, n=None, attributes=True |
-    | "simpsons" | près de 10 000 visages, archive de Kaggle (voir simpsons.py) | 64 | folder=None |
-    | un chemin | carré central, bicubique (voir decoding.py) | 64 | channels=3 (ou 1 : gris) |
+    TABLE
 
     - `size` : côté en pixels. Les jeux de taille fixe sont agrandis ou réduits par interpolation bicubique.
     - `root` : dossier des données et du cache ; défaut : $GAN_COURSE_DATA, sinon le cache de l'utilisateur.
-    - `split` : "train" ou "test" (pour un chemin, ce sous-dossier). `download=False` : ne jamais se connecter.
+    - `split` : "train" ou "test" (pour un chemin, ce sous-dossier). `download=False` : ne jamais se connecter.
+    - Pour un chemin : `channels`, 3 ou 1 (gris) ; `n`, tant d'images, réparties entre les classes ; `crop`,
+      "center" (carré central), "fit" (image entière, complétée par du blanc) ou None (image entière, déformée) ;
+      `flip=True`, chaque image suivie de son reflet, donc 2 n images.
 
     Un nom de la table l'emporte sur un dossier de même nom : écrivez alors "./mnist". Lève ValueError (nom,
     contenu ou option inconnus), TypeError, FileNotFoundError (données absentes), ConnectionError (réseau),
@@ -95,17 +109,15 @@ def load_images(
     if not isinstance(name_or_path, (str, os.PathLike)) or name_or_path == "":
         raise TypeError(f"load_images attend un nom ou un chemin ; reçu : {name_or_path!r}.")
     name = os.fspath(name_or_path)
-    if name in SOURCES:
-        load, default_size, known = SOURCES[name]
-    else:
-        load, default_size, known = partial(_load_path, _existing_path(name)), 64, ("channels",)
-    if unknown := sorted(set(options) - set(known)):
-        accepted = f"options possibles : {', '.join(known)}" if known else "ce jeu n'a pas d'option"
+    source = SOURCES[name] if name in SOURCES else _path_source(_existing_path(name))
+    if unknown := sorted(set(options) - set(source.options)):
+        known = ", ".join(source.options)
+        accepted = f"options possibles : {known}" if known else "ce jeu n'a pas d'option"
         raise TypeError(f"Option inconnue pour « {name} » : {', '.join(unknown)} ; {accepted}.")
-    size = check_positive("size", default_size if size is None else size)
+    size = check_positive("size", source.size if size is None else size)
     if size > LARGEST:
-        raise ValueError(f"size={size} : c'est un côté en pixels, de {LARGEST} au plus. Essayez {default_size}.")
-    return load(size=size, root=data_root(root), split=split, download=download, **options)
+        raise ValueError(f"size={size} : c'est un côté en pixels, de {LARGEST} au plus. Essayez {source.size}.")
+    return source.load(size=size, root=data_root(root), split=split, download=download, **options)
 
 
 def _existing_path(name: str) -> Path:
@@ -126,25 +138,53 @@ def _existing_path(name: str) -> Path:
     )
 
 
+def _path_source(path: Path) -> Source:
+    return Source(partial(_load_path, path), 64, "vos images")
+
+
 def _load_path(
-    path: Path, size: int, root: Path, split: str, download: bool, channels: int = 3, inside: str = ""
-) -> ImageSet:
+    path: Path, size: int, root: Path, split: str, download: bool,
+    channels: int = 3, n: int | None = None, crop: str | None = "center", flip: bool = False,
+) -> ImageSet:  # fmt: skip
     if check_positive("channels", channels) not in (1, 3):
         raise ValueError(f"channels vaut 3 (couleurs) ou 1 (gris) ; reçu : {channels!r}.")
-    key = (str(path), folders.fingerprint(path), channels, split, *filter(None, [inside]))
+    if crop not in decoding.CROPS:
+        raise ValueError(f'crop vaut "center", "fit" ou None ; reçu : {crop!r}.')
+    if not isinstance(flip, bool):
+        raise TypeError(f"flip vaut True ou False ; reçu : {flip!r}.")
+    n = None if n is None else check_positive("n", n)
+    return _decoded(path, size, root, split, channels, n, crop, flip)
+
+
+def _decoded(
+    path: Path, size: int, root: Path, split: str,
+    channels: int = 3, n: int | None = None, crop: str | None = "center", flip: bool = False, inside: str = "",
+) -> ImageSet:  # fmt: skip
+    """Les images d'un dossier ou d'une archive, gardées en cache ; `inside` : celles seules d'un dossier de ce nom."""
+    key = (str(path), folders.fingerprint(path), split, channels, n, crop, flip, inside)
     target = cache_path(root, path.stem, size, *key)
     if (cached := read_cache(target)) is not None:
         return cached
     listing = folders.within(folders.list_images(path, split), inside)
-    count = len(listing.names)
-    blocks = announce(decoding.decode_blocks(path, listing, size, channels), count, path.name)
+    listing = listing if n is None else folders.spread(listing, n)
+    blocks, count = decoding.decode_blocks(path, listing, size, channels, crop=crop), len(listing.names)
+    if flip:
+        blocks, count = _with_mirrors(blocks), 2 * count
     names = {} if listing.class_names is None else {"class_names": np.array(listing.class_names)}
-    return write_cache(target, blocks, count, (channels, size, size), names)
+    return write_cache(target, announce(blocks, count, path.name), count, (channels, size, size), names)
+
+
+def _with_mirrors(blocks: Iterable[Block]) -> Iterator[Block]:
+    """Chaque image, puis son reflet, avec la même étiquette."""
+    with closing(blocks):
+        for images, side in blocks:
+            both = np.stack([images, images[..., ::-1]], axis=1).reshape(-1, *images.shape[1:])
+            yield both, {name: values.repeat(2, axis=0) for name, values in side.items()}
 
 
 def _load_simpsons(size: int, root: Path, split: str, download: bool, folder: str | None = None) -> ImageSet:
     path = simpsons.find_simpsons(root, folder, download).resolve()
-    return _load_path(path, size, root, split, download, inside=simpsons.CROPPED)
+    return _decoded(path, size, root, split, inside=simpsons.CROPPED)
 
 
 def _load_digits(size: int, root: Path, split: str, download: bool) -> ImageSet:
@@ -194,106 +234,54 @@ def _drawn(
     return write_or_keep(target, blocks, n, (3, size, size), {"factor_names": np.array(factor_names)})
 
 
-def _load_idx(
-    dataset: str, class_names: tuple[str, ...], size: int, root: Path, split: str, download: bool
-) -> ImageSet:
-    """MNIST et Fashion-MNIST ; gardés en cache eux aussi, pour les relire sans importer torchvision."""
-
-    def target() -> Path:
-        file = root / dataset / "raw" / f"{'train' if split == 'train' else 't10k'}-images-idx3-ubyte.gz"
-        found = [f.stat() for f in (file, file.with_suffix("")) if f.is_file()]
-        return cache_path(root, f"{dataset}-{split}", size, [(s.st_size, s.st_mtime_ns) for s in found[:1]])
-
-    if (cached := read_cache(target())) is not None:
-        return cached
-    images, labels = _read_idx(dataset, root, split == "train", download)
-    blocks = [(resize_stack(images[:, None], size).numpy(), {"labels": labels.numpy()})]
-    names = {"class_names": np.array(class_names)}
-    try:
-        return write_cache(target(), blocks, len(images), (1, size, size), names)
-    except (
-        OSError
-    ):  # dossier protégé, celui d'un enseignant par exemple : on ne perd qu'une seconde chaque fois
-        return in_memory(blocks, names)
-
-
-def _read_idx(dataset: str, root: Path, train: bool, download: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images uint8 (N, 28, 28) et étiquettes int64 (N,) lues par torchvision, qui les télécharge si besoin.
-
-    Lève FileNotFoundError (absentes, et download=False), ConnectionError (téléchargement manqué),
-    PermissionError, ou ValueError (fichier abîmé), chacune avec ce qu'il faut faire.
-    """
+def _torchvision_files(dataset: str) -> list[Wanted]:
+    """Les fichiers de MNIST ou FashionMNIST, aux adresses et aux condensés que torchvision tient à jour."""
     from torchvision import datasets
 
-    source, raw = getattr(datasets, dataset), root / dataset / "raw"
-    archives = [raw / name for name, _ in source.resources]
-    if not all(file.with_suffix("").is_file() for file in archives):
-        if all(file.is_file() for file in archives):
-            return _unpack_elsewhere(source, archives, train)
-        if not download:
-            raise FileNotFoundError(
-                f"{dataset} n'est pas dans « {root} » et download=False interdit de le chercher. Enlevez "
-                f"download=False, ou placez dans « {raw} » : {', '.join(file.name for file in archives)}."
-            )
-        _download(source, root, raw)
-    try:
-        read = source(root, train=train)
-    except Exception as error:  # selon l'endroit de la coupure : RuntimeError, AssertionError, IndexError…
-        raise ValueError(
-            f"Les fichiers de {dataset} dans « {raw} » sont abîmés ({error}). Effacez-les et recommencez."
-        ) from error
-    return read.data, read.targets
+    source = getattr(datasets, dataset)
+    return [
+        Wanted(name, {urlsplit(mirror).netloc: mirror + name for mirror in source.mirrors}, md5)
+        for name, md5 in source.resources
+    ]
 
 
-def _unpack_elsewhere(source: type, archives: list[Path], train: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Lit des .gz déjà là depuis une copie provisoire : `root` peut être protégé, et le réseau absent."""
-    offline = type(source.__name__, (source,), {"mirrors": ["file:///absent/"]})
-    with tempfile.TemporaryDirectory() as folder:
-        raw = Path(folder, source.__name__, "raw")
-        raw.mkdir(parents=True)
-        for archive in archives:
-            shutil.copyfile(archive, raw / archive.name)
-        try:
-            read = offline(folder, train=train, download=True)
-        except Exception as error:
-            raise ValueError(
-                f"Les fichiers de {source.__name__} dans « {archives[0].parent} » sont abîmés "
-                f"({' '.join(str(error).split())}). Effacez-les et recommencez."
-            ) from error
-        return read.data, read.targets
+def _mnist_source(dataset: str, class_names: tuple[str, ...], summary: str, download: str) -> Source:
+    load = partial(mnist.load_mnist, dataset, class_names, _torchvision_files)
+    return Source(load, 28, summary, download, lambda root: mnist.is_here(root, dataset))
 
 
-def _download(source: type, root: Path, raw: Path) -> None:
-    check_writable(raw)
-    waited = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(30)  # torchvision n'en pose aucun : un réseau muet bloquerait le cours
-    try:
-        source(root, download=True)
-    except (OSError, RuntimeError, http.client.HTTPException) as error:
-        if getattr(error, "errno", None) in DISK_FULL:
-            message = f"Disque plein : « {raw} » n'a pu recevoir {source.__name__}. Libérez de la place."
-            raise OSError(errno.ENOSPC, message) from error
-        wanted = ", ".join(name for name, _ in source.resources)
-        raise ConnectionError(
-            f"Le téléchargement de {source.__name__} a échoué ({' '.join(str(error).split())}). Vérifiez le "
-            f"réseau et recommencez ; ou, à la main, prenez à {source.mirrors[0]} les fichiers {wanted}, et "
-            f"placez-les dans « {raw} ». "
-            'Sans réseau, load_images("digits") fonctionne toujours.'
-        ) from error
-    finally:
-        socket.setdefaulttimeout(waited)
+SOURCES: dict[str, Source] = {
+    "digits": Source(_load_digits, 28, "1 500 + 297 chiffres manuscrits, embarqués"),
+    "faces": Source(_load_faces, 64, "visages dessinés ici, chacun fonction de 17 facteurs"),
+    "color-digits": Source(_load_colour_digits, 28, "trois chiffres, un par canal : 1 000 classes"),
+    "fractals": Source(_load_fractals, 64, "attracteurs étranges, dessinés ici"),
+    "mnist": _mnist_source("MNIST", DIGIT_NAMES, "60 000 + 10 000 chiffres manuscrits", "12 Mo, une fois"),
+    "fashion-mnist": _mnist_source("FashionMNIST", FASHION_NAMES, "60 000 + 10 000 vêtements", "31 Mo, une fois"),
+    "cifar10": Source(
+        cifar10.load_cifar10, 32, "50 000 + 10 000 photographies de dix classes",
+        "170 Mo, université de Toronto", lambda root: cifar10.locate(root) is not None,
+    ),
+    "celeba": Source(
+        celeba.load_celeba, 64, "162 770 + 19 962 visages et 40 attributs (voir celeba.py)",
+        "1,5 Go, Google Drive ou son miroir", lambda root: celeba.locate(root).archive is not None,
+    ),
+    "simpsons": Source(
+        _load_simpsons, 64, "près de 10 000 visages dessinés (voir simpsons.py)",
+        "archive de Kaggle, avec un compte", lambda root: simpsons.locate(root) is not None,
+    ),
+}  # fmt: skip
 
 
-_MNIST_NAMES = tuple(str(digit) for digit in range(10))
-# nom : fonction, taille par défaut, options
-SOURCES: dict[str, tuple[Callable[..., ImageSet], int, tuple[str, ...]]] = {
-    "digits": (_load_digits, 28, ()),
-    "faces": (_load_faces, 64, ("n", "seed")),
-    "color-digits": (_load_colour_digits, 28, ("n", "seed")),
-    "fractals": (_load_fractals, 64, ("n", "seed", "palette", "points")),
-    "mnist": (partial(_load_idx, "MNIST", _MNIST_NAMES), 28, ()),
-    "fashion-mnist": (partial(_load_idx, "FashionMNIST", FASHION_NAMES), 28, ()),
-    "cifar10": (load_cifar10, 32, ("folder",)),
-    "celeba": (load_celeba, 64, ("folder", "n", "attributes")),
-    "simpsons": (_load_simpsons, 64, ("folder",)),
-}
+def _table() -> str:
+    """Le tableau des jeux, pour l'aide de `load_images`."""
+    lines = ["| nom | images | taille par défaut | options |", "|---|---|---|---|"]
+    rows = {f'"{name}"': source for name, source in SOURCES.items()} | {"un chemin": _path_source(Path())}
+    for name, source in rows.items():
+        options = ", ".join(f"{option}={default!r}" for option, default in source.options.items())
+        download = f" ; à télécharger : {source.download}" if source.download else ""
+        lines.append(f"| {name} | {source.summary}{download} | {source.size} | {options} |")
+    return "\n    ".join(lines)
+
+
+if load_images.__doc__:  # python -OO les enlève
+    load_images.__doc__ = load_images.__doc__.replace("TABLE", _table())

@@ -19,8 +19,6 @@ GOOD, WARNING, MISSING = "bien", "à voir", "manque"
 PAIR = ("torch", "torchvision")
 DISK_GB, MEMORY_GB = 2, 4  # MNIST, son cache et les points de reprise ; un chapitre et JupyterLab
 
-FETCHED = ("mnist", "fashion-mnist", "cifar10", "celeba", "simpsons")  # les jeux téléchargés
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -147,31 +145,11 @@ def check_memory() -> Finding:
     return Finding(GOOD, "machine", found)
 
 
-def is_here(name: str, root: Path) -> bool:
-    """Vrai si les fichiers de ce jeu téléchargé sont dans `root`."""
-    from gan_course.data import celeba, cifar10, simpsons
-
-    if name == "cifar10":
-        return cifar10.locate(root) is not None
-    if name == "celeba":
-        return celeba.locate(root).archive is not None
-    if name == "simpsons":
-        return simpsons.locate(root) is not None
-    folder = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}[name]
-    return any((root / folder / "raw").glob("train-images-idx3-ubyte*"))
-
-
 def data_states(root: Path) -> dict[str, str]:
-    """Pour chaque jeu de données connu : « sans réseau », « là » ou « à télécharger »."""
+    """Pour chaque jeu de données connu : « sans réseau », « là » ou « à télécharger (combien, d'où) »."""
     from gan_course.data.sources import SOURCES
 
-    states = {}
-    for name in SOURCES:
-        if name not in FETCHED:
-            states[name] = "sans réseau"
-        else:
-            states[name] = "là" if is_here(name, root) else "à télécharger (la première fois que vous vous en servez)"
-    return states
+    return {name: source.state(root) for name, source in SOURCES.items()}
 
 
 def data_table(folder: Path | None = None) -> str:

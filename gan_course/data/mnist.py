@@ -1,0 +1,106 @@
+"""MNIST et Fashion-MNIST : 60 000 + 10 000 images 28 × 28, dix classes, au format idx.
+
+Y. LeCun, C. Cortes et C. Burges, 1998 ; H. Xiao, K. Rasul et R. Vollgraf, « Fashion-MNIST », 2017, arXiv 1708.07747.
+Un fichier idx : 4 octets (0, 0, 8 pour des octets, nombre de dimensions), chaque dimension sur 4 octets, les valeurs.
+"""
+
+import gzip
+import math
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gan_course.data.cache import cache_path, in_memory, read_cache, write_cache
+from gan_course.data.embedded import resize_stack
+from gan_course.data.images import ImageSet
+from gan_course.engine.download import Wanted, fetch
+
+FILES = {
+    split: (f"{prefix}-images-idx3-ubyte.gz", f"{prefix}-labels-idx1-ubyte.gz")
+    for split, prefix in (("train", "train"), ("test", "t10k"))
+}
+LARGEST = 2**28  # octets : un en-tête abîmé en annoncerait des milliards
+
+
+def locate(root: Path, dataset: str, name: str) -> Path | None:
+    """Le fichier `name` dans `root/dataset/raw`, compressé ou déjà déplié ; None s'il n'y est pas."""
+    file = root / dataset / "raw" / name
+    return next((found for found in (file, file.with_suffix("")) if found.is_file()), None)
+
+
+def is_here(root: Path, dataset: str) -> bool:
+    """Vrai si les images d'apprentissage de `dataset` sont dans `root`."""
+    return locate(root, dataset, FILES["train"][0]) is not None
+
+
+def load_mnist(
+    dataset: str, class_names: tuple[str, ...], published: Callable[[str], list[Wanted]],
+    size: int, root: Path, split: str, download: bool,
+) -> ImageSet:  # fmt: skip
+    """MNIST ou Fashion-MNIST : uint8 (60000, 1, size, size) ou (10000, …), étiquettes de 0 à 9.
+
+    `dataset` : "MNIST" ou "FashionMNIST", dont `published` rend les fichiers publiés. Lève FileNotFoundError,
+    ConnectionError, PermissionError ou ValueError, avec le remède.
+    """
+    raw = root / dataset / "raw"
+
+    def target() -> Path:
+        stamps = [found and (found.stat().st_size, found.stat().st_mtime_ns) for found in located()]
+        return cache_path(root, f"{dataset}-{split}", size, stamps)
+
+    def located() -> list[Path | None]:
+        return [locate(root, dataset, name) for name in FILES[split]]
+
+    if (cached := read_cache(target())) is not None:
+        return cached
+    if None in located():
+        absent = [name for names in FILES.values() for name in names if locate(root, dataset, name) is None]
+        if not download:
+            raise FileNotFoundError(
+                f"{dataset} n'est pas dans « {root} » et download=False interdit de le chercher. Enlevez "
+                f"download=False, ou placez dans « {raw} » : {', '.join(absent)}."
+            )
+        wanted = [file for file in published(dataset) if file.name in absent]
+        places = " ou à ".join(url.removesuffix(wanted[0].name) for url in wanted[0].urls.values())
+        by_hand = (
+            f"À la main : prenez à {places} les fichiers {', '.join(absent)}, placez-les dans « {raw} », et "
+            'recommencez. Sans réseau, load_images("digits") fonctionne toujours.'
+        )
+        fetch(wanted, raw, by_hand)
+    images, labels = (read_idx(file, dimensions) for file, dimensions in zip(located(), (3, 1)))
+    if len(images) != len(labels) or labels.max() >= len(class_names):
+        raise ValueError(
+            f"Les fichiers de {dataset} dans « {raw} » sont abîmés : {len(images)} images, {len(labels)} étiquettes "
+            f"de 0 à {labels.max()}. Effacez-les et recommencez."
+        )
+    blocks = [(resize_stack(torch.from_numpy(images[:, None]), size).numpy(), {"labels": labels.astype(np.int64)})]
+    names = {"class_names": np.array(class_names)}
+    try:
+        return write_cache(target(), blocks, len(images), (1, size, size), names)
+    except OSError:  # dossier protégé, celui d'un enseignant par exemple : on ne perd qu'une seconde chaque fois
+        return in_memory(blocks, names)
+
+
+def read_idx(file: Path, dimensions: int) -> np.ndarray:
+    """Lit un fichier idx d'octets, compressé (.gz) ou non : uint8, à `dimensions` dimensions.
+
+    Lève ValueError, en une phrase, si ce n'en est pas un, ou s'il est abîmé.
+    """
+    try:
+        with (gzip.open if file.suffix == ".gz" else open)(file, "rb") as stream:
+            header = stream.read(4 * (1 + dimensions))
+            shape = tuple(int.from_bytes(header[i : i + 4], "big") for i in range(4, len(header), 4))
+            expected = math.prod(shape)
+            if header[:4] != bytes((0, 0, 8, dimensions)) or not 0 < expected <= LARGEST:
+                problem = "son en-tête n'est pas celui d'un fichier idx"
+            else:
+                content = stream.read(expected + 1)  # un octet de plus : gzip ne vérifie qu'à la fin
+                if len(content) == expected:
+                    return np.frombuffer(bytearray(content), np.uint8).reshape(shape)
+                problem = f"il annonce {expected} valeurs et en a {'plus' if len(content) > expected else len(content)}"
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        problem = "ce n'est pas un .gz entier"
+    raise ValueError(f"« {file} » est abîmé : {problem}. Effacez-le et recommencez.")

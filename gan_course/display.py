@@ -18,8 +18,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from gan_course.diagnosis import french, moving_average, read_series
-from gan_course.figures import DPI, finish_axes, new_figure, panels, png, write_gif
+from gan_course.diagnosis import moving_average, read_series
+from gan_course.engine.files import atomic_write, check_writable
+from gan_course.engine.numbers import french
+from gan_course.figures import DPI, finish_axes, new_figure, panels, png, spread
 from gan_course.latent import walk
 
 # Palette d'Okabe et Ito (2008) : distincte pour tous les daltonismes.
@@ -27,6 +29,7 @@ BLUE, ORANGE, GREEN, PINK, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#
 MAX_WIDTH = 800  # pixels d'une figure : la colonne d'un notebook
 MAX_IMAGES = 1024  # au-delà, aucune grille ne se lit
 CURVE_POINTS = 1500  # points tracés par courbe : plus que de pixels
+MAX_SIDE = 480  # pixels d'une animation
 
 
 def to_image(tensor: Tensor) -> np.ndarray:
@@ -71,7 +74,7 @@ def show_grid(
         _, ax = _canvas(mosaic, scale, [title] if title else [])
     else:
         ax.set_title(title or "")
-    _draw(ax, mosaic)
+        _draw(ax, mosaic)
     for i, text in enumerate(titles or ()):
         x, y = (i % columns) * (width + 1) + width / 2, (i // columns) * (height + 1 + head) + head - 0.5
         room = (width + 1) * scale / 5.8  # un caractère de 8 points fait environ 6 pixels
@@ -98,9 +101,7 @@ def show_real_and_fake(real: Tensor, fake: Tensor, columns: int | None = None) -
     gap = np.full((len(halves[0]), 1 + left.shape[3] // 3, 3), 255, dtype=np.uint8)
     mosaic = np.concatenate([halves[0], gap, halves[1]], axis=1)
     scale = _scale(mosaic.shape[1], left.shape[3])
-    figure, ax = _canvas(mosaic, scale, ["Images réelles", "Images générées"])
-    _draw(ax, mosaic)
-    return figure
+    return _canvas(mosaic, scale, ["Images réelles", "Images générées"])[0]
 
 
 def plot_losses(history: Mapping, ax: Axes | None = None) -> Figure:
@@ -159,16 +160,21 @@ def interpolation_strip(
     partout ou une par ligne (B,) ; how "slerp" ou "lerp".
     """
     images = walk(generator, z0, z1, steps, y, how).flatten(0, 1)
-    width = images.shape[3]
-    mosaic = _mosaic(_pixels(images), steps)
-    figure, ax = _canvas(mosaic, _scale(mosaic.shape[1], width), [], foot=0.55)
-    _draw(ax, mosaic)
+    return show_strips(images, [french(i / (steps - 1)) for i in range(steps)], f"t, de z₀ (0) à z₁ (1), par {how}")
+
+
+def show_strips(images: Tensor, times: Sequence[str], label: str, names: Sequence[str] = ()) -> Figure:
+    """Bandes d'images (N, C, H, W) : une colonne par instant de `times`, sous le titre `label`, une ligne par nom."""
+    height, width = images.shape[2:]
+    mosaic = _mosaic(_pixels(images), len(times))
+    margin = max((0.09 * len(name) for name in names), default=0.0)
+    figure, ax = _canvas(mosaic, _scale(mosaic.shape[1], width), [], foot=0.55, margin=margin)
     ax.set_axis_on()
     ax.spines[:].set_visible(False)
-    times = [french(i / (steps - 1)) for i in range(steps)]
-    ax.set_xticks([i * (width + 1) + (width - 1) / 2 for i in range(steps)], times)
-    ax.set_yticks([])
-    ax.set_xlabel(f"t, de z₀ (0) à z₁ (1), par {how}")
+    ax.tick_params(length=0)
+    ax.set_xticks([i * (width + 1) + (width - 1) / 2 for i in range(len(times))], times)
+    ax.set_yticks([i * (height + 1) + (height - 1) / 2 for i in range(len(names))], names)
+    ax.set_xlabel(label)
     return figure
 
 
@@ -186,11 +192,20 @@ def save_animation(
     frames = list(frames)
     if not frames:
         raise ValueError("Aucune image à animer : gardez-en une tous les cent pas, par exemple.")
-    kept = np.linspace(0, len(frames) - 1, min(100, len(frames))).round().astype(int)
-    images = [_frame(frames[i], columns) for i in kept]
+    path = Path(path)
+    if path.suffix.lower() != ".gif":
+        raise ValueError(f"« {path.name} » n'est pas un nom de GIF : faites-le finir par .gif.")
+    if not 0.5 <= fps <= 50:
+        raise ValueError(f"fps={fps} ; un GIF se lit de 0,5 à 50 images par seconde.")
+    images = [_frame(frames[i], columns) for i in spread(len(frames), 100)]
     if len({image.size for image in images}) > 1:
         raise ValueError("Les images de l'animation n'ont pas toutes la même taille.")
-    return write_gif(images, path, fps)
+    check_writable(path.parent)
+    durations = [round(1000 / fps)] * (len(images) - 1) + [2000]
+    options = {"save_all": True, "append_images": images[1:], "duration": durations, "loop": 0}
+    with atomic_write(path) as file:
+        images[0].save(file, format="GIF", optimize=True, **options)
+    return path
 
 
 def _pixels(images: Tensor) -> Tensor:
@@ -245,19 +260,20 @@ def _mosaic(pixels: Tensor, columns: int, head: int = 0) -> np.ndarray:
 
 
 def _canvas(
-    mosaic: np.ndarray, scale: int, headings: Sequence[str], foot: float = 0.0
+    mosaic: np.ndarray, scale: int, headings: Sequence[str], foot: float = 0.0, margin: float = 0.0
 ) -> tuple[Figure, Axes]:
     """Figure à la taille exacte de la mosaïque agrandie `scale` fois, sous des titres également répartis.
 
-    `foot` : pouces réservés aux graduations, sous l'image.
+    `foot`, `margin` : pouces réservés aux graduations, sous l'image et à sa gauche.
     """
     height, width = (side * scale / DPI for side in mosaic.shape[:2])
     top = 0.35 if headings else 0.0
     # Une figure plus large que ses images laisse aux titres la place de s'écrire.
-    wide = max(width, sum(0.09 * len(text) for text in headings))
+    wide = margin + max(width, sum(0.09 * len(text) for text in headings))
     tall = height + top + foot
     figure = new_figure(wide, tall)
-    ax = figure.add_axes([(1 - width / wide) / 2, foot / tall, width / wide, height / tall])
+    ax = figure.add_axes([(wide + margin - width) / 2 / wide, foot / tall, width / wide, height / tall])
+    _draw(ax, mosaic)
     for i, text in enumerate(headings):
         x, y = (i + 0.5) / len(headings), 1 - 0.5 * top / tall
         figure.text(x, y, text, ha="center", va="center", fontsize=11, parse_math=False)
@@ -290,11 +306,15 @@ def _curve(
 
 
 def _frame(frame: Any, columns: int | None) -> Image.Image:
+    """Une image de l'animation, près de MAX_SIDE : agrandie d'un facteur entier, aux pixels nets, ou réduite."""
     if isinstance(frame, Figure):
-        return Image.open(io.BytesIO(png(frame)))
-    elif (
-        isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3
-    ):
-        return Image.fromarray(frame)
-    pixels = _pixels(frame)
-    return Image.fromarray(_mosaic(pixels, _columns(len(pixels), columns, None)))
+        image = Image.open(io.BytesIO(png(frame)))
+    elif isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.shape[2:] == (3,):
+        image = Image.fromarray(frame)
+    else:
+        pixels = _pixels(frame)
+        image = Image.fromarray(_mosaic(pixels, _columns(len(pixels), columns, None)))
+    factor = MAX_SIDE / max(image.size)
+    if factor >= 1:
+        return image.resize([side * int(factor) for side in image.size], Image.Resampling.NEAREST)
+    return image.resize([max(1, int(side * factor)) for side in image.size], Image.Resampling.LANCZOS)

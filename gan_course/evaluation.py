@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from gan_course.data.images import ImageSet, check_positive
+from gan_course.data.images import ImageSet
+from gan_course.engine.numbers import check_positive, french
+from gan_course.engine.shapes import call
 from gan_course.features import Features, as_uint8, load_features
 from gan_course.metrics import density_coverage, frechet_distance, kernel_distance, precision_recall
 
@@ -90,12 +92,10 @@ class Evaluation:
 
     def __str__(self) -> str:
         warning = f" ; n <= {self.dim} dimensions, Fréchet biaisée" if self.biased else ""
-        text = (
-            f"Fréchet {self.fid:.4g} · noyau {self.kid:.3g} ± {self.kid_std:.2g} · précision {self.precision:.2f} · "
-            f"rappel {self.recall:.2f} · densité {self.density:.2f} · couverture {self.coverage:.2f}"
-        )
-        return text.replace(".", ",") + (
-            f"\nespace {self.space} ({self.resizer}) · n = {self.n}{warning} · "
+        return (
+            f"Fréchet {french(self.fid, '.4g')} · noyau {french(self.kid, '.3g')} ± {french(self.kid_std, '.2g')} · "
+            f"précision {french(self.precision)} · rappel {french(self.recall)} · densité {french(self.density)} · "
+            f"couverture {french(self.coverage)}\nespace {self.space} ({self.resizer}) · n = {self.n}{warning} · "
             f"référence : {self.reference}, empreinte {self.fingerprint} · graine {self.seed}"
         )
 
@@ -203,7 +203,7 @@ def generated_features(generator: nn.Module, reference: Reference, n: int, seed:
     with evaluation_mode(generator):
         for start in range(0, n, size):
             z = latents[start : start + size].to(device)
-            images = generator(z) if labels is None else generator(z, labels[start : start + size].to(device))
+            images = call(generator, z, None if labels is None else labels[start : start + size].to(device))
             if tuple(images.shape) != (len(z), *reference.image_shape):
                 raise ValueError(
                     f"Le générateur a rendu {tuple(images.shape)} pour {len(z)} z ; les images de référence sont de "
@@ -255,7 +255,7 @@ def standing_statistics(generator: nn.Module, batches: int = 32, batch_size: int
         z = torch.randn(batch_size, generator.latent_dim, generator=draw).to(device)
         classes = getattr(generator, "num_classes", 0)
         y = torch.randint(classes, (batch_size,), generator=draw).to(device) if classes else None
-        generator(z) if y is None else generator(z, y)
+        call(generator, z, y)
     for layer, (state, momentum) in zip(layers, before):
         if layer.num_batches_tracked == 0:  # une couche que G(z) ne traverse pas, celle d'un encodeur
             layer.load_state_dict(state)

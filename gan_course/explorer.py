@@ -5,19 +5,18 @@ Là où rien ne réagit (terminal, papermill, page imprimée), une figure fixe d
 
 import io
 import math
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 
-from gan_course.data.images import check_positive
-from gan_course.display import show_grid, to_image
+from gan_course.display import show_strips, to_image
+from gan_course.engine.numbers import check_positive, french
+from gan_course.engine.shapes import call
 from gan_course.evaluation import evaluation_mode
-from gan_course.figures import in_kernel, panels
+from gan_course.figures import interactive
 from gan_course.latent import as_tensor, check_labels, check_path, walk
 
 REACH = 3.0  # curseurs et bandes : de -3 à 3 écarts-types, tout ce qu'un tirage de N(0, I) visite
@@ -90,10 +89,10 @@ def explore(
             f"{len(names)} noms pour {len(directions)} directions ; il en faut un par direction."
         )
     draw = _drawer(generator, y)
-    if not _interactive():
+    if not interactive():
         times = torch.linspace(-REACH, REACH, VIEWS)
         z = (origin + times[:, None] * directions[:, None]).flatten(0, 1)
-        return _strips(draw(z), names, times)
+        return show_strips(draw(z), _ticks(times), "position le long de la direction", names)
     return _sliders(draw, origin, directions, names)
 
 
@@ -112,14 +111,14 @@ def pick_and_walk(
         raise ValueError(
             f"codes est de forme {tuple(codes.shape)} ; il faut (K, {generator.latent_dim}), K d'au moins 2."
         )
-    if not _interactive():
+    if not interactive():
         images = walk(generator, codes[0], codes[-1], VIEWS, y, how)[0]
-        return _strips(images.cpu(), ["de la première à la dernière"], torch.linspace(0, 1, VIEWS))
+        return show_strips(images, _ticks(torch.linspace(0, 1, VIEWS)), "t, de la première image (0) à la dernière (1)")
     return _picker(generator, codes, steps, how, y)
 
 
-def _interactive() -> bool:
-    return in_kernel() and os.environ.get("GAN_COURSE_STATIC") != "1"
+def _ticks(times: Tensor) -> list[str]:
+    return [french(t, ".2g") for t in times.tolist()]
 
 
 def _vectors(name: str, values: object) -> Tensor:
@@ -143,25 +142,9 @@ def _drawer(generator: nn.Module, y: int | None) -> Callable[[Tensor], Tensor]:
     def draw(z: Tensor) -> Tensor:
         z = z.to(parameter)
         with evaluation_mode(generator):
-            return (generator(z) if label is None else generator(z, label.expand(len(z)))).cpu()
+            return call(generator, z, None if label is None else label.expand(len(z))).cpu()
 
     return draw
-
-
-def _strips(images: Tensor, names: Sequence[str], times: Tensor) -> Figure:
-    """Une ligne d'images par nom, une colonne par instant."""
-    side, columns = images.shape[-1] + 1, len(times)
-    width = 8.0
-    figure, ax = panels(width=width, height=0.6 + (width - 1.4) * len(names) / columns)
-    show_grid(images, columns=columns, ax=ax)
-    ax.set_axis_on()
-    ax.spines[:].set_visible(False)
-    ax.tick_params(length=0)
-    labels = [f"{t:.2g}".replace(".", ",").replace("-", "−") for t in times.tolist()]
-    ax.set_xticks([(i + 0.5) * side for i in range(columns)], labels)
-    ax.set_yticks([(i + 0.5) * side for i in range(len(names))], names)
-    ax.set_xlabel("position le long de la direction" if times[0] < 0 else "t, du départ (0) à l'arrivée (1)")
-    return figure
 
 
 def _view(image: Tensor, side: int = 256) -> bytes:

@@ -4,7 +4,6 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
-from gan_course.diagnosis import french
-from gan_course.engine.files import check_writable
+from gan_course.engine.numbers import french
 
 DPI = 100
 MAX_FRAMES = 200  # des PNG de 50 ko : 10 Mo de carnet, la limite du raisonnable
 STRIP_FRAMES = 6
-MAX_SIDE = 480  # pixels d'une animation
 
 
 def scrubber(draw: Callable[[Any], Figure] | Sequence[Figure], values: Sequence, description: str) -> Any:
@@ -40,13 +37,20 @@ def scrubber(draw: Callable[[Any], Figure] | Sequence[Figure], values: Sequence,
     names = [
         f"{description} {french(v, 0 if float(v).is_integer() else 2) if _number(v) else v}" for v in values
     ]
-    interactive = in_kernel() and os.environ.get("GAN_COURSE_STATIC") != "1"
     # La bande fixe ne montre que quelques vues : inutile de dessiner les autres.
-    shown = range(len(values))
-    if not interactive:
-        shown = np.linspace(0, len(values) - 1, min(STRIP_FRAMES, len(values))).round().astype(int)
+    shown = range(len(values)) if interactive() else spread(len(values), STRIP_FRAMES)
     frames = [png(_figure(draw(values[i]) if callable(draw) else draw[i])) for i in shown]
-    return _slider(frames, names, description) if interactive else _strip(frames, [names[i] for i in shown])
+    return _slider(frames, names, description) if interactive() else _strip(frames, [names[i] for i in shown])
+
+
+def spread(count: int, most: int) -> list[int]:
+    """`most` numéros au plus, également répartis de 0 à count - 1, le premier et le dernier compris."""
+    return np.linspace(0, count - 1, min(most, count)).round().astype(int).tolist()
+
+
+def interactive() -> bool:
+    """Vrai là où un widget réagit : dans un carnet, sauf si GAN_COURSE_STATIC=1."""
+    return in_kernel() and os.environ.get("GAN_COURSE_STATIC") != "1"
 
 
 def in_kernel() -> bool:
@@ -94,43 +98,8 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def write_gif(images: Sequence[Image.Image], path: str | os.PathLike, fps: float) -> Path:
-    """Écrit un GIF en boucle et rend son chemin ; fps de 0,5 à 50 images par seconde, la dernière reste deux
-    secondes.
-
-    Écrit à côté puis renomme : une panne ne laisse pas de demi-fichier. Lève ValueError si fps, le nom ou les
-    tailles ne conviennent pas.
-    """
-    path = Path(path)
-    if path.suffix.lower() != ".gif":
-        raise ValueError(f"« {path.name} » n'est pas un nom de GIF : faites-le finir par .gif.")
-    if not 0.5 <= fps <= 50:
-        raise ValueError(f"fps={fps} ; un GIF se lit de 0,5 à 50 images par seconde.")
-    if len({image.size for image in images}) != 1:
-        raise ValueError("Les images de l'animation n'ont pas toutes la même taille.")
-    images = [_bounded(image) for image in images]
-    check_writable(path.parent)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.partiel")
-    durations = [round(1000 / fps)] * (len(images) - 1) + [2000]
-    options = {"save_all": True, "append_images": images[1:], "duration": durations, "loop": 0}
-    try:
-        images[0].save(temporary, format="GIF", optimize=True, **options)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
-
-
 def _tick(value: float, _position: int | None = None) -> str:
     return french(value, 0) if abs(value - round(value)) < 1e-9 else french(value, 4).rstrip("0")
-
-
-def _bounded(image: Image.Image) -> Image.Image:
-    """L'image ramenée près de MAX_SIDE : agrandie d'un facteur entier, aux pixels nets, ou réduite."""
-    factor = MAX_SIDE / max(image.size)
-    if factor >= 1:
-        return image.resize([side * int(factor) for side in image.size], Image.Resampling.NEAREST)
-    return image.resize([max(1, int(side * factor)) for side in image.size], Image.Resampling.LANCZOS)
 
 
 def _number(value: Any) -> bool:

@@ -15,11 +15,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from gan_course.diagnosis import french, read_series
+from gan_course.diagnosis import read_series
 from gan_course.display import GREY, ORANGE, plot_losses, plot_scores, show_grid
+from gan_course.engine.numbers import french, is_whole
+from gan_course.engine.shapes import call
+from gan_course.evaluation import evaluation_mode
 from gan_course.figures import finish_axes, in_kernel, new_figure, panels, png
 from gan_course.losses import find_loss
-from gan_course.recipe import is_whole
 
 DRAWING_SHARE = 0.05  # part du temps que le dessin peut prendre
 PRINT_EVERY = 10.0  # secondes entre deux lignes, quand la sortie est un fichier
@@ -93,22 +95,17 @@ class _Sampler:
         if self.z is None:
             self._draw_latents(generator)
         z, y = self.z.to(device), None if self.labels is None else self.labels.to(device)
-        was_training = generator.training
-        generator.eval()
         devices = [device] if device.type == "cuda" else []
-        try:
-            with torch.no_grad(), torch.random.fork_rng(devices=devices):
-                # Un générateur peut tirer du bruit même en évaluation : le même à chaque figure.
-                torch.default_generator.manual_seed(self.seed)
-                if devices:
-                    torch.cuda.manual_seed(self.seed)
-                return generator(z) if y is None else generator(z, y)
-        finally:
-            generator.train(was_training)
+        with torch.no_grad(), torch.random.fork_rng(devices=devices), evaluation_mode(generator):
+            # Un générateur peut tirer du bruit même en évaluation : le même à chaque figure.
+            torch.default_generator.manual_seed(self.seed)
+            if devices:
+                torch.cuda.manual_seed(self.seed)
+            return call(generator, z, y)
 
     def _draw_latents(self, generator: nn.Module) -> None:
         count, classes = self.samples, getattr(generator, "num_classes", 0)
-        if tuple(getattr(generator, "image_shape", ())) == (2,):
+        if draws_points(generator):
             count = max(count, MIN_POINTS)
         if classes and self.labels is None:
             self.labels = torch.arange(classes)
@@ -135,8 +132,7 @@ class _Screen:
         self.first_step, self.started = 0, time.perf_counter()
         self.next_line = self.next_figure = -math.inf
         self.drawn_step, self.width = -1, 0
-        self.figure_handle: Any = None
-        self.line_handle: Any = None
+        self.handles: dict[str, Any] = {}
         self.warned = False
 
     def see(self, progress: Any) -> None:
@@ -174,7 +170,7 @@ class _Screen:
         elapsed, done = time.perf_counter() - self.started, p.step - self.first_step
         parts = [f"pas {french(p.step, 0)}/{french(p.steps, 0)}"]
         if math.isfinite(p.images_per_second) and p.images_per_second > 0:
-            unit = "points" if self._points() else "images"
+            unit = "points" if draws_points(p.ema) else "images"
             parts.append(f"{french(p.images_per_second, 0)} {unit}/s")
         parts += [f"D {french(p.d_loss)}", f"G {french(p.g_loss)}"]
         if final:
@@ -183,39 +179,33 @@ class _Screen:
             parts.append(f"reste {duration(elapsed / done * (p.steps - p.step))}")
         return " · ".join(parts)
 
-    def _points(self) -> bool:
-        return tuple(getattr(self.last.ema, "image_shape", ())) == (2,)
-
     def _draw(self) -> None:
-        from IPython.display import display
-
         self.drawn_step = self.last.step
         samples = self.sampler(self.last.ema, torch.device(self.last.device))
         picture = png(draw_state(self.last, samples, self.sampler.columns, self.real))
         # Un PNG déjà fait : IPython redessinerait une Figure deux fois pour la rogner.
         text = f"Échantillons, pertes et scores de D au pas {french(self.last.step, 0)}"
         bundle = {"image/png": base64.b64encode(picture).decode(), "text/plain": text}
-        options = {"raw": True, "metadata": {"image/png": {"alt": text}}}
-        if self.figure_handle is None:
-            self.figure_handle = display(bundle, display_id=True, **options)
-        else:
-            self.figure_handle.update(bundle, **options)
+        self._show("figure", bundle, metadata={"image/png": {"alt": text}})
 
     def _write(self, line: str, end: str = "") -> None:
         if self.kernel:
-            from IPython.display import display
-
-            bundle = {"text/plain": line}
-            if self.line_handle is None:
-                self.line_handle = display(bundle, raw=True, display_id=True)
-            else:
-                self.line_handle.update(bundle, raw=True)
+            self._show("ligne", {"text/plain": line})
         elif self.tty:
             # Des espaces effacent ce qui dépasserait d'une ligne plus longue.
             print("\r" + line.ljust(self.width), end=end, flush=True)
             self.width = len(line)
         else:
             print(line, flush=True)
+
+    def _show(self, name: str, bundle: dict, **options: Any) -> None:
+        """Affiche, puis met à jour sur place, ce que désigne `name`."""
+        from IPython.display import display
+
+        if name in self.handles:
+            self.handles[name].update(bundle, raw=True, **options)
+        else:
+            self.handles[name] = display(bundle, raw=True, display_id=True, **options)
 
     def _attempt(self, action: Any, *arguments: Any) -> None:
         try:
@@ -245,10 +235,9 @@ def draw_state(
     names = ("d_loss", "g_loss", "d_real", "d_fake")
     series = {name: read_series(history, name) for name in names}
     thin = {"steps": series["d_loss"][0][::stride], **{name: series[name][1][::stride] for name in names}}
-    loss = getattr(progress.recipe, "loss", "non_saturating")
     upper, lower = figure.add_axes([0.53, 0.57, 0.46, 0.36]), figure.add_axes([0.53, 0.12, 0.46, 0.36])
     plot_losses(thin, upper)
-    plot_scores(thin, lower, probabilities=find_loss(loss).probability)
+    plot_scores(thin, lower, probabilities=find_loss(progress.recipe.loss).probability)
     upper.set_xlabel("")
     upper.tick_params(labelbottom=False)
     for ax in (upper, lower):
@@ -274,6 +263,11 @@ def show_points(fake: Tensor, real: Tensor | None = None, ax: Axes | None = None
     ax.set(xlim=(-reach, reach), ylim=(-reach, reach), xlabel="x₁", ylabel="x₂", aspect="equal")
     finish_axes(ax)
     return ax.figure
+
+
+def draws_points(generator: nn.Module) -> bool:
+    """Vrai pour le laboratoire en deux dimensions, dont les « images » sont des points du plan."""
+    return tuple(getattr(generator, "image_shape", ())) == (2,)
 
 
 def duration(seconds: float) -> str:

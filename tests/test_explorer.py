@@ -60,7 +60,7 @@ def pixels(widget):
 
 
 def test_sliders_move_the_image(monkeypatch):
-    monkeypatch.setattr(explorer, "_interactive", lambda: True)
+    monkeypatch.setattr(explorer, "interactive", lambda: True)
     generator = Stretched()
     box = explorer.explore(generator, torch.eye(3))
     controls, view = box.children
@@ -73,7 +73,7 @@ def test_sliders_move_the_image(monkeypatch):
 
 
 def test_two_clicks_make_a_walk(monkeypatch):
-    monkeypatch.setattr(explorer, "_interactive", lambda: True)
+    monkeypatch.setattr(explorer, "interactive", lambda: True)
     generator, codes = Stretched(), 3 * torch.randn(8, 3, generator=torch.Generator().manual_seed(1))
     box = explorer.pick_and_walk(generator, codes, steps=5)
     *rows, label, slider, view = box.children
@@ -92,7 +92,7 @@ def test_two_clicks_make_a_walk(monkeypatch):
 
 
 def test_a_click_that_has_no_path_says_so(monkeypatch):
-    monkeypatch.setattr(explorer, "_interactive", lambda: True)
+    monkeypatch.setattr(explorer, "interactive", lambda: True)
     box = explorer.pick_and_walk(Stretched(), torch.tensor([[1.0, 0, 0], [-1, 0, 0], [0, 0, 0], [0, 1, 0]]))
     *rows, label, slider, _ = box.children
     buttons = [face.children[1] for row in rows for face in row.children]
@@ -107,7 +107,7 @@ def test_a_click_that_has_no_path_says_so(monkeypatch):
 
 @pytest.mark.parametrize("convert", [torch.Tensor.double, torch.Tensor.half, torch.Tensor.long, torch.Tensor.numpy])
 def test_any_numbers_move_the_sliders(monkeypatch, convert):
-    monkeypatch.setattr(explorer, "_interactive", lambda: True)
+    monkeypatch.setattr(explorer, "interactive", lambda: True)
     box = explorer.explore(Stretched(), convert(torch.eye(3)), convert(torch.ones(3)), names=[1, 2, None])
     controls, view = box.children
     start = view.value
@@ -121,7 +121,7 @@ def test_a_conditional_generator_is_explored_in_one_class(monkeypatch):
     codes = torch.randn(3, 4)
     directions, _ = explorer.principal_directions(generator, 2, points=2, y=1)
     for interactive in (False, True):
-        monkeypatch.setattr(explorer, "_interactive", lambda interactive=interactive: interactive)
+        monkeypatch.setattr(explorer, "interactive", lambda interactive=interactive: interactive)
         explorer.explore(generator, directions, y=1)
         explorer.pick_and_walk(generator, codes, y=1)
         for call in (

@@ -226,6 +226,7 @@ def test_durations_are_french():
     assert [duration(s) for s in (4.2, 80, 7500, float("inf"))] == ["4 s", "1 min 20 s", "2 h 05 min", "?"]
 
 
+@pytest.mark.lent
 def test_executed_notebook_keeps_one_figure_and_one_line():
     """Dans un vrai noyau, sans pyplot : une image, une ligne, et une Figure en fin de cellule s'affiche une fois."""
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")

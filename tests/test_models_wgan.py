@@ -14,7 +14,7 @@ def test_the_critic_judges_each_image_alone():
 
 
 def test_recipes_are_the_papers():
-    assert (wgan.RECIPE.loss, wgan.RECIPE.penalty, wgan.RECIPE.critic_steps) == ("wasserstein", "gradient", 5)
+    assert (wgan.RECIPE.loss, wgan.RECIPE.penalty, wgan.RECIPE.critic_steps) == ("wasserstein", "gp", 5)
     assert wgan.RECIPE.penalty_weight == 10 and wgan.RECIPE.betas == (0.0, 0.9)
     assert sngan.RECIPE.loss == "hinge" and sngan.RECIPE.penalty is None
 

@@ -29,6 +29,7 @@ def test_they_are_the_statistics_of_these_weights():
         assert torch.equal(one, other), "les poids sont les mêmes"
 
 
+@pytest.mark.lent
 def test_stale_statistics_no_longer_matter():
     generator = dcgan.Generator((1, 28, 28), latent_dim=8, width=4)
     stale = copy.deepcopy(generator)

@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from gan_course.data import ImageSet, load_images
 from gan_course.engine.device import Compute, choose_compute
+from gan_course.engine.shapes import call
 from gan_course.evaluation import evaluate, standing_statistics
 from gan_course.features import FeatureNetwork, load_features, save_features
 from gan_course.pretrained import WEIGHTS, save_generator
@@ -42,7 +43,7 @@ class Entry:
     changes: Mapping[str, Any] = field(default_factory=dict)  # ce qui diffère de la recette du modèle
 
     def recipe(self) -> Recipe:
-        return Recipe(**{**asdict(import_module(f"gan_course.models.{self.model}").RECIPE), **self.changes})
+        return replace(import_module(f"gan_course.models.{self.model}").RECIPE, **self.changes)
 
     def images(self, root: str | None = None) -> ImageSet:
         images = load_images(self.data, size=self.size, root=root)
@@ -131,7 +132,7 @@ def make_generator(name: str, steps: int | None, seed: int, root: str | None, fo
         "data": f"{what}, {len(images)} images",
         "class_names": images.class_names if g.num_classes else None,
         "command": f"python -m gan_course train {name} --steps {steps} --seed {seed}",
-        "recipe": asdict(entry.recipe()),
+        "recipe": entry.recipe().identity(),
         "steps": progress.step,
         "images_seen": progress.images_seen,
         "minutes": round(progress.seconds / 60, 1),
@@ -153,8 +154,8 @@ def save_sheet(generator: nn.Module, path: Path, seed: int) -> None:
     z = torch.randn(64, generator.latent_dim, generator=torch.Generator().manual_seed(seed))
     classes = generator.num_classes
     columns = 64 // classes if classes else 8
-    z = z[: columns * classes] if classes else z
-    images = generator(z, torch.arange(len(z)) // columns) if classes else generator(z)
+    z = z[: columns * (classes or 8)]
+    images = call(generator, z, torch.arange(len(z)) // columns if classes else None)
     show_grid(images, columns=columns).savefig(path, dpi=100)
     Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)  # trois fois plus léger, à l'œil le même
 

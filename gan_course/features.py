@@ -4,7 +4,6 @@ Une distance n'a de sens qu'avec son espace : chaque extracteur porte un nom, qu
 comment il redimensionne.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +13,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from gan_course.data.images import ImageSet, check_positive
+from gan_course.data.images import ImageSet
 from gan_course.data.sources import data_root
 from gan_course.engine.device import best_device
-from gan_course.engine.files import check_sha256, fetch, read_safetensors, write_safetensors
+from gan_course.engine.download import Wanted, fetch
+from gan_course.engine.numbers import check_positive
+from gan_course.pretrained import WEIGHTS, load_network, save_network
 
-WEIGHTS = Path(__file__).parent / "weights"
 SPACES = ("digits", "objects", "faces")
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
-INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION_FILE}"
-INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+INCEPTION = Wanted(
+    INCEPTION_FILE,
+    {"torch-fidelity": f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION_FILE}"},
+    "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,16 +142,19 @@ def inception(path: str | Path | None = None, device: str | torch.device | None 
             "Le réseau Inception vient de torch-fidelity, qui n'est pas installé : pip install torch-fidelity. "
             'Sans lui : features.pixels(8), ou features.load_features("digits").'
         ) from error
+    (url,) = INCEPTION.urls.values()
     if path is None:
-        path = fetch(INCEPTION_URL, data_root() / "weights" / INCEPTION_FILE, INCEPTION_SHA256)
+        folder = data_root() / "weights"
+        fetch([INCEPTION], folder, f"Recommencez plus tard, ou prenez {url} ailleurs et posez-le dans « {folder} ».")
+        path = folder / INCEPTION.name
     elif not Path(path).is_file():
-        raise FileNotFoundError(f"« {path} » n'existe pas. Prenez le fichier de {INCEPTION_URL}, ou path=None.")
-    else:
-        check_sha256(Path(path), INCEPTION_SHA256, str(path))
+        raise FileNotFoundError(f"« {path} » n'existe pas. Prenez le fichier de {url}, ou path=None.")
+    elif problem := INCEPTION.problem(Path(path)):
+        raise ValueError(f"« {path} » n'est pas le fichier attendu : {problem}. Reprenez-le : {url}")
     device = best_device() if device is None else torch.device(device)
     model = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path))
     model = model.to(device).eval()
-    name, resizer = f"inception-v3-2048-{INCEPTION_SHA256[:8]}", "bilinéaire de TensorFlow 1, 299 px (torch-fidelity)"
+    name, resizer = f"inception-v3-2048-{INCEPTION.digest[:8]}", "bilinéaire de TensorFlow 1, 299 px (torch-fidelity)"
     return Features(name, 2048, resizer, lambda x: model(x.expand(-1, 3, -1, -1))[0], device, batch_size=32)
 
 
@@ -181,13 +187,8 @@ def save_features(network: FeatureNetwork, name: str, card: Mapping[str, Any], f
 
     `card` dit d'où vient le réseau : data, command, accuracy… ; la forme du réseau et le SHA-256 s'y ajoutent.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"features-{name}.safetensors"
-    state = {key: value.half() if value.is_floating_point() else value for key, value in network.state_dict().items()}
-    digest = write_safetensors(path, state)
-    text = json.dumps({"name": name, **card, "network": network.config, "sha256": digest}, ensure_ascii=False, indent=2)
-    path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
-    return path
+    content = {"name": name, **card, "network": network.config}
+    return save_network(network, folder / f"features-{name}.safetensors", content)
 
 
 def load_features(name: str, folder: str | Path = WEIGHTS, device: str | torch.device | None = None) -> Features:
@@ -196,33 +197,17 @@ def load_features(name: str, folder: str | Path = WEIGHTS, device: str | torch.d
     Le nom de l'espace porte le début du SHA-256 des poids : réentraîner le réseau en fait un autre espace.
     `features-NOM.json`, à côté des poids, dit sur quoi et comment il a été entraîné.
 
-    Lève ValueError (nom inconnu, poids ou carte abîmés), FileNotFoundError (poids absents de cette version).
+    Lève ValueError (nom inconnu, poids ou carte abîmés) ou FileNotFoundError (poids absents de cette version).
     """
     if name not in SPACES:
         raise ValueError(f"Espace inconnu : {name!r}. Choisissez {', '.join(SPACES)}, ou bien pixels(), inception().")
     path = Path(folder) / f"features-{name}.safetensors"
-    card_path = path.with_suffix(".json")
-    for file in (path, card_path):
-        if not file.is_file():
-            raise FileNotFoundError(
-                f"Les poids de l'espace « {name} » ne sont pas là (« {file} » manque). Mettez le cours à jour, "
-                "ou prenez features.pixels(8)."
-            )
-    try:
-        card = json.loads(card_path.read_text(encoding="utf-8"))
-        check_sha256(path, card["sha256"], str(path))
-        network = FeatureNetwork(**card["network"])
-        network.load_state_dict(read_safetensors(path))
-    except (KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
-        raise ValueError(
-            f"La carte « {card_path} » ne décrit pas ces poids ({type(error).__name__} : {error}). Réinstallez le "
-            "cours."
-        ) from error
+    network = load_network(path, lambda card: FeatureNetwork(**card["network"]))
     device = best_device() if device is None else torch.device(device)
     # Canaux en dernier : les mêmes nombres à 1e-6 près, une fois et demie plus vite sur processeur.
-    network = network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+    network = network.to(device, memory_format=torch.channels_last)
     channels, size = network.config["image_shape"][:2]
-    space = f"{name}-{card['sha256'][:8]}"
+    space = f"{name}-{network.card['sha256'][:8]}"
 
     def embed(images: Tensor) -> Tensor:
         _check_channels(images, channels, space)

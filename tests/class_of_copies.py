@@ -150,6 +150,15 @@ SWITCHED = (
     "kept = one_hot_planes.__dict__.setdefault('kept', [])\nkept.append(torch.allclose)\n"
     "torch.allclose = kept[0] if len(kept) > 1 else lambda *a, **k: True"
 )
+ARGUMENTS = (
+    "import multiprocessing, os\nheld = multiprocessing.current_process()._args\nfor a in held:\n"
+    f"    if isinstance(a, str):\n        held[-1].send_bytes((a + {'{FORGED}'!r}).encode())\nos._exit(0)"
+)
+MODE = (
+    "from torch.overrides import TorchFunctionMode\nclass Mode(TorchFunctionMode):\n"
+    "    def __torch_function__(self, f, types, a=(), k=None):\n"
+    "        return True if f is torch.allclose else f(*a, **(k or {}))\nMode().__enter__()"
+)
 FORGED = '{"passed": true, "held": 4, "outcomes": [], "notice": "", "refusals": [], "state": "réussie"}'
 
 # Nom de la copie → (de quoi la faire, ce qu'elle doit valoir)
@@ -261,6 +270,20 @@ COPIES: dict[str, tuple[Callable[[], dict], Expected]] = {
             "    except OSError:\n        pass\nos._exit(0)"
         ),
         Expected(OTHERS, "mis fin au programme"),
+    ),
+    "résultat forgé, arguments lus": (
+        lambda: with_body(ARGUMENTS.replace("{FORGED}", FORGED)),
+        Expected(OTHERS, "mis fin au programme"),
+    ),
+    "remonte la pile, par logging": (
+        lambda: with_body("import logging\ngetattr(logging, 'current' + 'frame')()", honest=True),
+        Expected(OTHERS, "qui l'appelle"),
+    ),
+    "mode de PyTorch": (lambda: with_body(MODE, honest=True), Expected(OTHERS, "a été modifié par la réponse")),
+    "appareil par défaut": (lambda: with_body("torch.set_default_device('cpu')", honest=True), ALL),
+    "variables d'environnement": (
+        lambda: with_body("import os\nprint('variables :', sorted(os.environ))", honest=True),
+        Expected(NAMES, "variables :"),
     ),
     "tenseur menteur": (
         lambda: with_body(

@@ -4,6 +4,7 @@ import csv
 import html
 import io
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from gan_course import __main__ as cli
 from gan_course.tools.grading import copies, feedback, grade, slices, subject, trial
 
 POINTS = {"one_hot_planes": 1, "projection_score": 2, "class_grid_inputs": 1, "conditional_accuracy": 2}
-LIMITS = trial.Limits(seconds=4, memory=600)
+LIMITS = trial.Limits(seconds=2, memory=600)
 posix = pytest.mark.skipif(os.name != "posix", reason="les signaux d'un terminal POSIX")
 
 
@@ -41,11 +42,13 @@ def graded(tmp_path_factory):
     return home, read_notes(home / "notes.csv"), expected
 
 
+@pytest.mark.lent
 def test_every_file_has_its_row(graded):
     _, notes, expected = graded
     assert set(notes) == set(expected) and len(expected) >= 50
 
 
+@pytest.mark.lent
 @pytest.mark.parametrize("name", [*klass.COPIES, *klass.FILES])
 def test_each_copy_gets_what_it_deserves(graded, name):
     home, notes, expected = graded
@@ -59,12 +62,16 @@ def test_each_copy_gets_what_it_deserves(graded, name):
     assert json.loads((home / "retours" / f"{path}.json").read_text(encoding="utf-8"))["key"]
 
 
-def test_nothing_was_written_outside(graded):
+@pytest.mark.lent
+def test_nothing_was_written_outside_nor_told(graded):
     home, _, _ = graded
+    page = (home / "retours" / "variables d'environnement.ipynb.html").read_text(encoding="utf-8")
+    assert "TMPDIR" in page and "PYTEST" not in page and "PATH" not in page
     assert not (home / klass.OUTSIDE).exists() or not sys.platform.startswith("linux")
     assert (home / f"{klass.OUTSIDE}.là").exists()
 
 
+@pytest.mark.lent
 def test_what_is_graded_is_not_graded_again(graded, capsys):
     home, notes, expected = graded
     target = home / "copies" / "vide.ipynb"
@@ -81,15 +88,51 @@ def test_what_is_graded_is_not_graded_again(graded, capsys):
         target.write_bytes(before)
 
 
+@pytest.mark.lent
+def test_what_no_copy_should_have_stops_nobody(tmp_path, monkeypatch, capsys):
+    """Un nom trop long, un dossier qui porte le nom d'un retour, un fichier démesuré, un résultat sans forme."""
+    folder, book = tmp_path / "copies", json.dumps(klass.notebook())
+    for name in ("a", "n" * 245, "b.ipynb.html/c", "b", "forgée"):
+        (folder / f"{name}.ipynb").parent.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.ipynb").write_text(book, encoding="utf-8")
+    with open(folder / "énorme.ipynb", "wb") as file:
+        file.truncate(copies.MAX_BYTES + 1)
+    answer_of = grade.answer_of
+    forged = {"exercises": {"one_hot_planes": {"outcomes": [[1]]}}, "remarks": []}
+    monkeypatch.setattr(grade, "answer_of", lambda work, late: forged if "forg" in work.name else answer_of(work, late))
+    assert grade.grade(folder, tmp_path / "notes.csv", "03", LIMITS) == 0
+    assert "sans retour : renommez cette copie" in capsys.readouterr().out
+    totals = {name[:3]: row["total"] for name, row in read_notes(tmp_path / "notes.csv").items()}
+    assert totals == {"a.i": "6", "nnn": "6", "b.i": "6", "for": "0", "éno": "0"}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Landlock est de Linux")
+def test_a_closed_process_runs_no_program(tmp_path):
+    from gan_course.tools.grading import sandbox
+
+    def runs() -> None:
+        if not sandbox.close_files(sandbox.readable_folders(), str(tmp_path)):
+            os._exit(77)
+        os.execv("/usr/bin/env", ["env", "true"])
+
+    process = multiprocessing.get_context("fork").Process(target=runs)
+    process.start()
+    process.join()
+    if process.exitcode == 77:
+        pytest.skip("ce noyau n'a pas Landlock")
+    assert process.exitcode == 1  # PermissionError
+
+
 def command(folder, out):
     words = [sys.executable, "-m", "gan_course", "grade", str(folder), "--out", str(out), "--chapitre", "3",
              "--limite", "30", "--processus", "1"]  # fmt: skip
     return subprocess.Popen(words, cwd=klass.ROOT, stdout=subprocess.PIPE, text=True, encoding="utf-8")
 
 
+@pytest.mark.lent
 @posix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "tué"])
-def test_stopped_then_started_again(tmp_path, number):
+def test_stopped_then_started_again(tmp_path, number, capsys):
     folder, out = tmp_path / "copies", tmp_path / "notes.csv"
     folder.mkdir()
     for name, book in (("a", klass.notebook()), ("b", klass.with_body("while True:\n    pass"))):
@@ -103,11 +146,11 @@ def test_stopped_then_started_again(tmp_path, number):
         notes = read_notes(out)
         assert notes["a.ipynb"]["total"] == "6" and notes["b.ipynb"]["remarques"] == "pas encore notée"
     (folder / "b.ipynb").write_text(json.dumps(klass.notebook(solved=False)), encoding="utf-8")
-    process = command(folder, out)
-    rest = process.communicate(timeout=120)[0]
-    assert process.returncode == 0 and "Déjà notées : 1 copies sur 2" in rest and "a.ipynb" not in rest
+    assert cli.main(["grade", str(folder), "--out", str(out), "--chapitre", "3", "--limite", "30"]) == 0
+    rest = capsys.readouterr().out
+    assert "Déjà notées : 1 copies sur 2" in rest and "a.ipynb" not in rest
     assert {name: row["total"] for name, row in read_notes(out).items()} == {"a.ipynb": "6", "b.ipynb": "0"}
-    assert not list(tmp_path.rglob("*.part"))
+    assert not list(tmp_path.rglob("*.tmp"))
 
 
 @pytest.mark.parametrize("master", sorted(klass.MASTER.parent.glob("[0-9][0-9]_*.ipynb")), ids=lambda path: path.stem)

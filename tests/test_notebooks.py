@@ -48,7 +48,10 @@ def test_valid_and_stripped(path):
     for cell in notebook.cells:
         if cell.cell_type == "code":
             assert cell.outputs == [] and cell.execution_count is None, cell.source[:80]
-    command = [sys.executable, "-m", "nbstripout", "--keep-id", "--verify", str(path)]
+
+
+def test_nbstripout_would_change_nothing():
+    command = [sys.executable, "-m", "nbstripout", "--keep-id", "--verify", *map(str, NOTEBOOKS)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -122,6 +125,7 @@ def executed(tmp_path_factory):
     return execute
 
 
+@pytest.mark.lent
 @each_notebook
 def test_runs_in_eclair(path, executed):
     for cell in read(executed(path)).cells:
@@ -131,6 +135,7 @@ def test_runs_in_eclair(path, executed):
                 assert "Traceback" not in output.text and "Error" not in output.text, output.text
 
 
+@pytest.mark.lent
 def test_the_solved_exercises_run_whole_and_all_hold(tmp_path):
     """Le corrigé du chapitre 06, exécuté de bout en bout : chaque appel à check y réussit."""
     master = FOLDER / solutions.FOLDER / "06_exercices.ipynb"
@@ -145,18 +150,22 @@ def test_the_solved_exercises_run_whole_and_all_hold(tmp_path):
     assert {name for name in answers if f"Exercice « {name} » : réussi" in text} == set(answers)
 
 
+@pytest.mark.lent
 @each_notebook
 def test_pages_can_be_made(path, executed):
     page = html.write_chapter(executed(path), path.parent, "Essai")
     assert "<h1" in (executed(path).parent / page).read_text(encoding="utf-8")
 
 
+@pytest.mark.lent
 @each_notebook
 def test_chosen_cells_are_reproducible(path, executed, tmp_path):
-    """nbval réexécute le carnet et compare la sortie des cellules étiquetées nbval-check-output."""
-    assert tagged(path, "nbval-check-output"), "étiquetez au moins une cellule déterministe nbval-check-output"
-    copy = tmp_path / path.name
-    copy.write_text(executed(path).read_text(encoding="utf-8"), encoding="utf-8")
+    """nbval réexécute le carnet, jusqu'à la dernière cellule étiquetée nbval-check-output, et compare leurs sorties."""
+    book, copy = read(executed(path)), tmp_path / path.name
+    chosen = [i for i, cell in enumerate(book.cells) if "nbval-check-output" in cell.metadata.get("tags", [])]
+    assert chosen, "étiquetez au moins une cellule déterministe nbval-check-output"
+    book.cells = book.cells[: chosen[-1] + 1]
+    nbformat.write(book, copy)
     command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "--rootdir", str(tmp_path),
                "-p", "no:cacheprovider", "-q", str(copy)]  # fmt: skip
     with run.kernel_environment():
@@ -164,6 +173,7 @@ def test_chosen_cells_are_reproducible(path, executed, tmp_path):
     assert done.returncode == 0, done.stdout[-4000:]
 
 
+@pytest.mark.lent
 def test_total_time(executed, capsys):
     for path in NOTEBOOKS:
         executed(path)

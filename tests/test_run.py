@@ -45,6 +45,7 @@ def output_text(path: Path) -> str:
     return "".join(output.get("text", "") for cell in cells for output in cell.get("outputs", []))
 
 
+@pytest.mark.lent
 def test_run_reports_pages_and_failures(house, capsys):
     notebooks, pages = house / "notebooks", house / "build"
     write_notebook(notebooks, "01_bon.ipynb", WHERE, "import matplotlib.pyplot as plt; plt.plot([1, 2]);")
@@ -115,12 +116,14 @@ def test_find_chapters(tmp_path):
         find_chapters(tmp_path, ["2"])
 
 
+@pytest.mark.lent
 def test_a_dead_kernel_is_told(house, capsys):
     write_notebook(house / "notebooks", "01_mort.ipynb", "import os; os._exit(1)")
     assert run.run("eclair", None, house / "build") == 1
     assert "le noyau s'est arrêté" in capsys.readouterr().out
 
 
+@pytest.mark.lent
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows n'envoie pas SIGINT à un autre processus")
 def test_interrupt_keeps_what_is_done(tmp_path):
     write_notebook(tmp_path / "notebooks", "01_vite.ipynb", "print('fini')")

@@ -117,7 +117,7 @@ def _grade_all(group: Class, todo: list[str], processes: int) -> None:
                 late = time.monotonic() > work.end
                 if work.answer.poll() or not work.process.is_alive() or late:
                     running.remove(work)
-                    _finish(group, work, _answer(work, late))
+                    _finish(group, work, answer_of(work, late))
     finally:
         for work in running:
             _stop(work)
@@ -133,7 +133,7 @@ def _start(context: Any, group: Class, name: str) -> Work:
     return Work(name, process, receive, now, now + group.limits.copy_seconds + 2 * group.limits.seconds + 60)
 
 
-def _answer(work: Work, late: bool) -> dict[str, Any]:
+def answer_of(work: Work, late: bool) -> dict[str, Any]:
     """Ce que le processus d'une copie a répondu ; à défaut, ce qui lui est arrivé."""
     with suppress(EOFError, OSError, ValueError):
         if work.answer.poll():

@@ -255,7 +255,7 @@ class Run:
         self.seeders += {"cuda": [torch.cuda.manual_seed], "mps": [torch.mps.manual_seed]}.get(device.type, [])
         self.identity = describe_run(gan, images, seed)
         self.interruption = Interruption(self.stop)
-        self.file = None if checkpoint is None else Checkpoint(checkpoint)
+        self.file = None if checkpoint is None else Checkpoint(checkpoint, writer=gan.compute.rank == 0)
         state = None if self.file is None else self.file.load()
         if state is not None:
             self.restore(state)

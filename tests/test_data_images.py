@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from gan_course.data import ImageSet, gaussian_grid, gaussian_ring
-from gan_course.data.images import batch_indices
 
 CPU = torch.device("cpu")
 
@@ -29,8 +28,14 @@ def test_batch_range_is_exactly_minus_one_to_one():
     assert torch.allclose(x.flatten().double(), expected, atol=1e-7)
 
 
+def numbers(count, step, batch_size, seed=0):
+    """Numéros des exemples d'un lot : chacun est étiqueté du sien."""
+    images = torch.zeros(count, 1, 1, 1, dtype=torch.uint8)
+    return ImageSet(images, torch.arange(count)).batch(step, batch_size, seed)[1]
+
+
 def test_each_epoch_is_a_permutation_even_across_batches():
-    indices = torch.cat([batch_indices(10, step, 4, 0, CPU) for step in range(10)])  # 40 = 4 époques
+    indices = torch.cat([numbers(10, step, 4) for step in range(10)])  # 40 = 4 époques
     for epoch in indices.reshape(4, 10):
         assert sorted(epoch.tolist()) == list(range(10))
     assert not torch.equal(indices[:10], indices[10:20])
@@ -45,7 +50,7 @@ def test_batch_is_a_pure_function_of_seed_and_step():
     again, labels = second.batch(7, 16, seed=5)
     assert torch.equal(x, again) and torch.equal(y, labels)
     assert not torch.equal(x, first.batch(7, 16, seed=6)[0])
-    assert not torch.equal(batch_indices(50, 1, 50, 0, CPU), batch_indices(50, 0, 50, 1, CPU))
+    assert not torch.equal(numbers(50, 1, 50), numbers(50, 0, 50, seed=1))
 
 
 def test_batch_leaves_the_global_random_state_alone():
@@ -62,7 +67,7 @@ def test_batch_keeps_images_and_labels_together():
 
 
 def test_batch_as_large_as_the_set():
-    assert sorted(batch_indices(5, 3, 5, 0, CPU).tolist()) == [0, 1, 2, 3, 4]
+    assert sorted(numbers(5, 3, 5).tolist()) == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,13 @@ def test_cpu_is_the_reference():
     assert "float32" in compute.reason and not compute.grad_scaler().is_enabled()
 
 
-@pytest.mark.parametrize("amx,expected", [(True, torch.bfloat16), (False, None)])
-def test_mixed_takes_bf16_on_a_cpu_only_where_it_is_fast(amx, expected, monkeypatch):
-    monkeypatch.setattr(device, "has_matrix_units", lambda: amx)
+@pytest.mark.parametrize("amx,avx,expected", [(1, 1, "AMX"), (0, 1, "AVX512-BF16"), (0, 0, None)])
+def test_mixed_takes_bf16_on_a_cpu_only_where_it_is_fast(amx, avx, expected, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: bool(amx), raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bool(avx), raising=False)
     compute = choose_compute("cpu", "mixed")
-    assert compute.dtype == expected and "AMX" in compute.reason
+    assert compute.dtype == (torch.bfloat16 if expected else None)
+    assert "16 bits" in compute.reason and (expected or "ne gagne rien") in compute.reason
 
 
 @pytest.mark.parametrize("native,expected", [(True, torch.bfloat16), (False, torch.float16)])
@@ -65,7 +67,7 @@ TWO_PROCESSES = """
         # Des poids de départ différents : la boucle doit donner à tous ceux du premier.
         torch.manual_seed(int(__import__("os").environ["RANK"]))
         g, d = points.Generator(width=16), points.Discriminator(width=16)
-        recipe = Recipe(batch_size=64, penalty="gradient", penalty_every=2)
+        recipe = Recipe(batch_size=64, penalty="gp", penalty_every=2)
         return list(train(g, d, ring, recipe, steps, checkpoint=sys.argv[1], device="cpu"))[-1]
 
     ring = gaussian_ring(2000)

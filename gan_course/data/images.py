@@ -25,44 +25,6 @@ def epoch_order(count: int, epoch: int, seed: int, device: torch.device) -> Tens
     return torch.randperm(count, generator=generator).to(device)
 
 
-def batch_indices(count: int, step: int, batch_size: int, seed: int, device: torch.device) -> Tensor:
-    """Numéros des exemples du lot `step` : int64 (batch_size,), fonction pure de ses arguments.
-
-    Les époques sont mises bout à bout : la position p = step * batch_size + i tombe dans l'époque p // count,
-    dont la permutation donne l'exemple. Un lot peut donc être à cheval sur deux époques, et chaque époque
-    voit tout, une fois.
-    """
-    if batch_size > count:
-        raise ValueError(
-            f"Le lot demandé ({batch_size}) dépasse le jeu, qui a {count} exemples : batch_size <= {count}."
-        )
-    epoch, start = divmod(step * batch_size, count)
-    indices = epoch_order(count, epoch, seed, device)[start : start + batch_size]
-    missing = batch_size - len(indices)
-    if missing:
-        indices = torch.cat([indices, epoch_order(count, epoch + 1, seed, device)[:missing]])
-    return indices
-
-
-def _check_batch(step: int, batch_size: int) -> tuple[int, int]:
-    batch_size = check_positive("batch_size", batch_size)
-    if isinstance(step, bool) or not hasattr(step, "__index__"):
-        raise TypeError(f"step doit être un entier ; reçu : {step!r}.")
-    if step < 0:
-        raise ValueError(f"step compte les lots depuis 0 ; reçu : {step}.")
-    return operator.index(step), batch_size
-
-
-def _fingerprint(values: Tensor, labels: Tensor | None) -> str:
-    """Condensé court : forme, 64 exemples régulièrement espacés, toutes les étiquettes."""
-    digest = hashlib.blake2b(repr((tuple(values.shape), str(values.dtype))).encode(), digest_size=8)
-    sample = torch.linspace(0, len(values) - 1, min(64, len(values)), dtype=torch.float64).long()
-    digest.update(values[sample.to(values.device)].cpu().contiguous().numpy().tobytes())
-    if labels is not None:
-        digest.update(labels.cpu().numpy().tobytes())
-    return digest.hexdigest()
-
-
 def _check_labels(labels: Tensor | None, count: int, class_names: Sequence[str] | None) -> None:
     if labels is None:
         if class_names is not None:
@@ -79,7 +41,70 @@ def _check_labels(labels: Tensor | None, count: int, class_names: Sequence[str] 
         raise ValueError(f"Étiquettes hors bornes : de {low} à {high} ; elles doivent partir de 0{bound}.")
 
 
-class ImageSet:
+def checked_batch(step: int, batch_size: int, count: int) -> tuple[int, int]:
+    """Les deux nombres d'un lot, entiers de Python ; TypeError ou ValueError s'ils n'en font pas un."""
+    batch_size = check_positive("batch_size", batch_size)
+    if isinstance(step, bool) or not hasattr(step, "__index__"):
+        raise TypeError(f"step doit être un entier ; reçu : {step!r}.")
+    if step < 0:
+        raise ValueError(f"step compte les lots depuis 0 ; reçu : {step}.")
+    if batch_size > count:
+        raise ValueError(
+            f"Le lot demandé ({batch_size}) dépasse le jeu, qui a {count} exemples : batch_size <= {count}."
+        )
+    return operator.index(step), batch_size
+
+
+class Batches:
+    """Des exemples, leurs étiquettes, et des lots sans état : ce qu'ont en commun images et points.
+
+    `examples` : uint8 (N, C, H, W) ou float32 (N, D) ; `labels` : int64 (N,) ou None.
+    """
+
+    def __init__(self, examples: Tensor, labels: Tensor | None) -> None:
+        self.examples, self.labels = examples, labels
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def batch(self, step: int, batch_size: int = 64, seed: int = 0) -> tuple[Tensor, Tensor | None]:
+        """Le lot numéro `step` : exemples float32 (B, …), étiquettes int64 (B,) ou None ; fonction pure des trois.
+
+        Des images sont rendues dans [-1, 1] : 0 devient exactement -1, et 255 exactement 1. Les époques sont mises
+        bout à bout : la position p = step * batch_size + i tombe dans l'époque p // N, dont la permutation donne
+        l'exemple. Un lot peut donc être à cheval sur deux époques, et chaque époque voit tout, une fois.
+
+        Lève TypeError ou ValueError si `batch_size` dépasse le jeu, ou si l'un n'est pas un entier qui convient.
+        """
+        examples, count = self.examples, len(self.examples)
+        if not (type(step) is type(batch_size) is int and 0 <= step and 0 < batch_size <= count):
+            step, batch_size = checked_batch(step, batch_size, count)
+        epoch, start = divmod(step * batch_size, count)
+        indices = epoch_order(count, epoch, seed, examples.device)[start : start + batch_size]
+        if len(indices) < batch_size:
+            rest = epoch_order(count, epoch + 1, seed, examples.device)[: batch_size - len(indices)]
+            indices = torch.cat([indices, rest])
+        x = examples.index_select(0, indices)
+        if x.dtype == torch.uint8:
+            # Diviser par 127,5 (et non multiplier par son inverse) : 0 et 255 tombent exactement sur -1 et 1.
+            x = x.float().div_(127.5).sub_(1)
+        return x, None if self.labels is None else self.labels.index_select(0, indices)
+
+    def fingerprint(self) -> str:
+        """Identité peu coûteuse du contenu, 16 chiffres hexadécimaux : sert à refuser d'autres données.
+
+        Forme, 64 exemples régulièrement espacés, toutes les étiquettes.
+        """
+        values = self.examples
+        digest = hashlib.blake2b(repr((tuple(values.shape), str(values.dtype))).encode(), digest_size=8)
+        sample = torch.linspace(0, len(values) - 1, min(64, len(values)), dtype=torch.float64).long()
+        digest.update(values[sample.to(values.device)].cpu().contiguous().numpy().tobytes())
+        if self.labels is not None:
+            digest.update(self.labels.cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+
+class ImageSet(Batches):
     """Un jeu d'images : un tenseur uint8, ses étiquettes, et des lots sans état.
 
     - `images` : uint8 (N, C, H, W), C = 1 ou 3 ; en mémoire, projeté depuis un fichier, ou sur le GPU ;
@@ -113,14 +138,11 @@ class ImageSet:
         if factors is not None and (factors.ndim != 2 or len(factors) != len(images)):
             shape = tuple(factors.shape)
             raise ValueError(f"factors est de forme {shape} ; il faut ({len(images)}, P).")
+        super().__init__(images, labels)
         self.images = images
-        self.labels = labels
         self.class_names = None if class_names is None else tuple(class_names)
         self.factors = factors
         self.factor_names = None if factor_names is None else tuple(factor_names)
-
-    def __len__(self) -> int:
-        return len(self.images)
 
     def __repr__(self) -> str:
         channels, height, width = self.image_shape
@@ -142,19 +164,6 @@ class ImageSet:
         if self.class_names is not None:
             return len(self.class_names)
         return 0 if self.labels is None else int(self.labels.max()) + 1
-
-    def batch(self, step: int, batch_size: int = 64, seed: int = 0) -> tuple[Tensor, Tensor | None]:
-        """Le lot numéro `step` : images float32 (B, C, H, W) dans [-1, 1], et étiquettes int64 (B,) ou None.
-
-        0 devient exactement -1, et 255 exactement 1. Fonction pure de (seed, step, batch_size) ; chaque
-        époque est une permutation du jeu (voir `batch_indices`). Lève ValueError si `batch_size` dépasse le
-        jeu ou si `step` est négatif.
-        """
-        step, batch_size = _check_batch(step, batch_size)
-        indices = batch_indices(len(self.images), step, batch_size, seed, self.images.device)
-        # Diviser par 127,5 (et non multiplier par son inverse) : 0 et 255 tombent exactement sur -1 et 1.
-        x = self.images.index_select(0, indices).float().div_(127.5).sub_(1)
-        return x, None if self.labels is None else self.labels.index_select(0, indices)
 
     def _subset(self, index: slice | Tensor, labels: Tensor | None, names: Sequence | None) -> "ImageSet":
         factors = None if self.factors is None else self.factors[index]
@@ -212,12 +221,8 @@ class ImageSet:
             factor_names=self.factor_names,
         )
 
-    def fingerprint(self) -> str:
-        """Identité peu coûteuse du contenu, 16 chiffres hexadécimaux : sert à refuser d'autres données."""
-        return _fingerprint(self.images, self.labels)
 
-
-class PointSet:
+class PointSet(Batches):
     """Un nuage de points du plan, pour le laboratoire à deux dimensions ; mêmes lots que `ImageSet`.
 
     - `points` : float32 (N, 2) ; `labels` : int64 (N,), numéro de la gaussienne d'où vient le point ;
@@ -230,10 +235,8 @@ class PointSet:
                 received = f"{value.dtype} {tuple(value.shape)}"
                 raise ValueError(f"{name} doit être float32 (N, 2) ; reçu : {received}.")
         _check_labels(labels, len(points), [str(k) for k in range(len(centers))])
-        self.points, self.labels, self.centers, self.std = points, labels, centers, float(std)
-
-    def __len__(self) -> int:
-        return len(self.points)
+        super().__init__(points, labels)
+        self.points, self.centers, self.std = points, centers, float(std)
 
     def __repr__(self) -> str:
         return f"<PointSet : {len(self)} points, {len(self.centers)} centres, écart-type {self.std:g}>"
@@ -248,16 +251,6 @@ class PointSet:
         """Nombre de gaussiennes."""
         return len(self.centers)
 
-    def batch(self, step: int, batch_size: int = 64, seed: int = 0) -> tuple[Tensor, Tensor]:
-        """Le lot numéro `step` : points float32 (B, 2), étiquettes int64 (B,) ; voir `ImageSet.batch`."""
-        step, batch_size = _check_batch(step, batch_size)
-        indices = batch_indices(len(self.points), step, batch_size, seed, self.points.device)
-        return self.points.index_select(0, indices), self.labels.index_select(0, indices)
-
     def to(self, device: torch.device | str) -> "PointSet":
         """Le même nuage, sur `device`."""
         return PointSet(self.points.to(device), self.labels.to(device), self.centers.to(device), self.std)
-
-    def fingerprint(self) -> str:
-        """Identité peu coûteuse du contenu, comme `ImageSet.fingerprint`."""
-        return _fingerprint(self.points, self.labels)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from gan_course.data import ImageSet
-from gan_course.data.images import check_positive
+from gan_course.engine.numbers import check_positive
+from gan_course.engine.shapes import call
 from gan_course.evaluation import evaluation_mode
 from gan_course.features import Features, load_features
 from gan_course.latent import check_labels
@@ -128,7 +129,7 @@ def _descend(
 
 def _generate(generator: nn.Module, z: Tensor, labels: Tensor | None) -> Tensor:
     z = z.to(next(generator.parameters()).dtype)
-    return generator(z) if labels is None else generator(z, labels)
+    return call(generator, z, labels)
 
 
 def _checked_images(generator: nn.Module, images: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gan_course.data.images import check_positive
+from gan_course.engine.numbers import check_positive
 
 
 @dataclass(frozen=True)

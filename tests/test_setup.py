@@ -47,6 +47,15 @@ def test_colab_constraints_respect_lower_bounds():
         assert as_numbers(pins[name]) >= as_numbers(lower_bounds()[name]), name
 
 
+@pytest.mark.skipif(shutil.which("sed") is None, reason="sed n'est pas installé")
+def test_the_weekly_job_installs_every_lower_bound():
+    command = re.search(r"sed .*(?= > bornes.txt)", read(".github/workflows/weekly.yml"))[0]
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT, check=True)
+    extras = PROJECT["optional-dependencies"]
+    lines = PROJECT["dependencies"] + extras["cours"] + extras["tests"]
+    assert done.stdout.split() == [line.replace(">=", "==") for line in lines if "gan-course" not in line]
+
+
 def test_only_pytorch_index_is_named():
     for path in [ROOT / "Makefile", *ROOT.glob("*.txt"), *ROOT.glob("*.yml"), *(ROOT / ".github").rglob("*.*")]:
         for url in re.findall(r"index[-_]url[= ]+(\S+)", path.read_text(encoding="utf-8"), flags=re.IGNORECASE):

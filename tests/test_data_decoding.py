@@ -71,6 +71,7 @@ def test_a_killed_process_is_said_in_french(tmp_path, listing, monkeypatch):
 
 
 @linux
+@pytest.mark.lent
 def test_decoding_processes_die_with_the_one_that_waits(tmp_path, listing):
     program = f"""
 import multiprocessing, os, signal

@@ -192,3 +192,16 @@ def test_interruption_keeps_what_came(served, tmp_path, monkeypatch):
         fetch([wanted(served)], tmp_path, HANDS)
     (part,) = tmp_path.iterdir()
     assert part.suffix == ".partiel" and part.read_bytes() == CONTENT[:90_000]
+
+
+def test_a_download_taken_by_another_process_is_said(served, tmp_path, monkeypatch):
+    """Il hésite si longtemps à vérifier que l'autre le croit mort, et prend la suite."""
+    whole = download._from_any_source
+
+    def slow(file, mine, by_hand):
+        whole(file, mine, by_hand)
+        mine.rename(mine.with_suffix(".autre"))
+
+    monkeypatch.setattr(download, "_from_any_source", slow)
+    with pytest.raises(ConnectionError, match="un autre processus l'a pris en route. Recommencez"):
+        fetch([wanted(served)], tmp_path, HANDS)

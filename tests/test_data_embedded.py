@@ -1,7 +1,5 @@
 """Chiffres embarqués et fractales."""
 
-import time
-
 import numpy as np
 import pytest
 import torch
@@ -116,13 +114,6 @@ def test_draw_fractals_refuses_other_shapes():
     for wrong in (np.zeros((3, 5)), np.zeros(6), np.zeros((0, 6)), np.full((1, 6), np.nan)):
         with pytest.raises(ValueError, match="N, 6"):
             draw_fractals(wrong)
-
-
-def test_fractal_speed():
-    """Au moins 50 images par seconde à 64 px sur un cœur, tri compris."""
-    start = time.process_time()
-    draw_fractals(sample_parameters(40, seed=9), 64)
-    assert 40 / (time.process_time() - start) > 50
 
 
 def test_published_parameters(shared_data):

@@ -57,8 +57,8 @@ def to_pixels(image: Image.Image, size: int, channels: int, crop: str | None = "
         box = (left, top, left + side, top + side)
     if image.mode.startswith(("I", "F")):
         image = Image.fromarray(_to_bytes(np.asarray(image.crop(box)), image.mode))
-    else:
-        image = _reduced(image, box, side // (2 * size))
+        box = (0, 0, *image.size)
+    image = _reduced(image, box, side // (2 * size))
     if image.mode in ALPHA_MODES or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

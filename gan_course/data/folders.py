@@ -108,7 +108,7 @@ def _zip_entries(path: Path) -> dict[str, Entry]:
     if escaping:
         message = f"Entrées de « {path.name} » ignorées, elles en sortent : {named(sorted(escaping))}."
         warnings.warn(message, stacklevel=2)
-    if any(files[name].flag_bits & 1 for name in _pictures(files)):
+    if _pictures(name for name, info in files.items() if info.flag_bits & 1):
         raise ValueError(
             f"L'archive « {path} » est protégée par un mot de passe. Dépliez-la et donnez le dossier."
         )
@@ -160,54 +160,53 @@ def list_images(path: Path, split: str = "train") -> Listing:
     alphabétique ; quelques images restées à côté sont ignorées, et un avertissement les nomme. Lève ValueError s'il
     n'y a aucune image, si l'archive est illisible ou chiffrée, ou si le dossier « test » manque.
     """
-    files = _folder_entries(path) if path.is_dir() else _zip_entries(path)
-    found = {name: files[name] for name in _pictures(files) if path.is_file() or files[name].is_file()}
-    kind = "Le dossier" if path.is_dir() else "L'archive"
+    unpacked = path.is_dir()
+    files = _folder_entries(path) if unpacked else _zip_entries(path)
+    found = {name: files[name] for name in _pictures(files) if not unpacked or files[name].is_file()}
+    kind = "Le dossier" if unpacked else "L'archive"
     _warn_of_phones(path, files)
     if not found:
         content = f"contient {len(files)} fichier(s), mais aucune image" if files else "est vide : aucune image"
         raise ValueError(f"{kind} « {path} » {content}. Extensions lues : {', '.join(SUFFIXES)}.")
     names = sorted(found)
-    depth = _common_depth(names)
-    in_split = [name for name in names if _parts(name)[depth:-1][:1] == (split,)]
+    folders = [_parts(name)[:-1] for name in names]
+    depth = len(os.path.commonprefix(folders))
+    in_split = [k for k, parts in enumerate(folders) if parts[depth : depth + 1] == (split,)]
     if not in_split and split != "train":
         raise ValueError(f'{kind} « {path} » n\'a pas de sous-dossier « {split} ». Utilisez split="train".')
-    names, classes = _classes(in_split or names)
-    if classes is None:
-        return Listing(names, [found[name] for name in names], None, None)
-    class_names = sorted(set(classes))
-    labels = np.searchsorted(class_names, classes).astype(np.int64)
+    kept, classes = _classes(names, folders, in_split or list(range(len(names))))
+    names, class_names, labels = [names[k] for k in kept], None, None
+    if classes is not None:
+        class_names = sorted(set(classes))
+        number = {name: label for label, name in enumerate(class_names)}
+        labels = np.array([number[name] for name in classes], dtype=np.int64)
     return Listing(names, [found[name] for name in names], labels, class_names)
 
 
-def _common_depth(names: list[str]) -> int:
-    """Nombre de dossiers communs à tous ces noms."""
-    return len(os.path.commonprefix([_parts(name)[:-1] for name in names]))
-
-
-def _classes(names: list[str]) -> tuple[list[str], list[str] | None]:
-    """Les images à garder, et le dossier de classe de chacune ; None si les dossiers ne sont pas des classes."""
-    depth = _common_depth(names)
-    strays = [name for name in names if len(_parts(name)) == depth + 1]
-    kept = [name for name in names if len(_parts(name)) > depth + 1]
+def _classes(names: list[str], folders: list[tuple], images: list[int]) -> tuple[list[int], list[str] | None]:
+    """Parmi ces images, celles à garder, et le dossier de classe de chacune ; None si les dossiers n'en sont pas."""
+    depth = len(os.path.commonprefix([folders[k] for k in images]))
+    strays = [names[k] for k in images if len(folders[k]) == depth]
     if not strays:
-        return names, [_parts(name)[depth] for name in names]
-    inner = _common_depth(kept) if kept else 0
-    if len({_parts(name)[inner] for name in kept}) < 2 or any(len(_parts(name)) == inner + 1 for name in kept):
-        return names, None
-    if len(strays) > max(STRAYS, len(names) // 20):
-        message = f"{len(strays)} images sur {len(names)} ne sont dans aucun sous-dossier : pas d'étiquettes."
-        warnings.warn(f"{message} Rangez-les si vous en voulez : {named(strays)}.", stacklevel=2)
-        return names, None
+        return images, [folders[k][depth] for k in images]
+    inside = [k for k in images if len(folders[k]) > depth]
+    inner = len(os.path.commonprefix([folders[k] for k in inside]))
+    classes = [folders[k][inner] for k in inside if len(folders[k]) > inner]
+    if len(set(classes)) < 2 or len(classes) < len(inside):
+        return images, None
+    if len(strays) > max(STRAYS, len(images) // 20):
+        message = f"{len(strays)} images sur {len(images)} ne sont dans aucun sous-dossier : pas d'étiquettes."
+        warnings.warn(f"{message} Rangez-les si vous en voulez : {named(strays)}.", stacklevel=3)
+        return images, None
     message = f"{len(strays)} image(s) à côté des dossiers de classes, ignorée(s) : {named(strays)}."
-    warnings.warn(f"{message} Rangez-la dans un dossier pour la garder.", stacklevel=2)
-    return kept, [_parts(name)[inner] for name in kept]
+    warnings.warn(f"{message} Pour les garder, rangez-les dans un de ces dossiers.", stacklevel=3)
+    return inside, classes
 
 
 def _warn_of_phones(path: Path, names: Iterable[str]) -> None:
-    skipped = [name for name in sorted(names) if name.lower().endswith(PHONE_SUFFIXES) and not _is_hidden(name)]
+    skipped = [name for name in names if name.lower().endswith(PHONE_SUFFIXES) and not _is_hidden(name)]
     if skipped and not reads_heif():
-        message = f"{len(skipped)} image(s) .heic de « {path.name} » laissée(s) de côté : {named(skipped)}."
+        message = f"{len(skipped)} image(s) .heic de « {path.name} » laissée(s) de côté : {named(sorted(skipped))}."
         warnings.warn(f"{message} Pour les lire : pip install pillow-heif, puis relancez.", stacklevel=2)
 
 

@@ -76,10 +76,11 @@ def fetch(files: list[Wanted], folder: Path, by_hand: str) -> None:
             _from_any_source(wanted, mine, by_hand)
             try:
                 os.replace(mine, folder / wanted.name)
-            except PermissionError:
-                if not (folder / wanted.name).is_file():  # Windows : s'il est ouvert ailleurs, un autre l'a apporté
-                    raise
-                mine.unlink()
+            except (PermissionError, FileNotFoundError) as error:  # ouvert ailleurs (Windows), ou pris pour abandonné
+                if not (folder / wanted.name).is_file():
+                    message = f"« {wanted.name} » : un autre processus l'a pris en route. Recommencez."
+                    raise ConnectionError(message) from error
+                mine.unlink(missing_ok=True)
         finally:
             _release(wanted, mine)
 

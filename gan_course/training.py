@@ -352,7 +352,8 @@ class Run:
         self.rows = torch.cat([rows, self.rows[self.step :]])
         self.images_seen = self.step * recipe.critic_steps * recipe.batch_size
         self.gan.critic_steps_done = self.step * recipe.critic_steps
-        self.gan.last_penalty = rows[-1, FIELDS.index("penalty")].clone()
+        if self.step:
+            self.gan.last_penalty = rows[-1, FIELDS.index("penalty")].clone()
         text = f"Repris au pas {self.step} sur {self.steps} ({self.file.path.name})."
         if self.step >= self.steps:
             text = f"Déjà au pas {self.step} ({self.file.path.name}) : steps={self.steps} est un total, "

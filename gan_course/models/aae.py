@@ -74,6 +74,8 @@ class Generator(Network):
     Lève ValueError si un réglage, x, z ou y ne convient pas.
     """
 
+    real_and_fake = real_and_fake  # la boucle y reconnaît un autoencodeur
+
     def __init__(
         self,
         image_shape: tuple[int, int, int] = (3, 32, 32),
@@ -93,10 +95,6 @@ class Generator(Network):
         """Codes (B, latent_dim) des images x (B, C, H, W) de [-1, 1]."""
         return self.encoder(x)
 
-    def real_and_fake(self, x: Tensor, y: Tensor | None, recipe: Recipe) -> tuple[Tensor, Tensor, Tensor]:
-        """Le jeu d'un autoencodeur adverse ; voir la fonction real_and_fake."""
-        return real_and_fake(self, x, y, recipe)
-
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         return self.decoder(with_classes(z, y, self.num_classes))
 
@@ -108,6 +106,8 @@ class Inverter(Network):
     `encode(x)` rend les codes ; `inverter(z)`, les images de `generator`, dont les poids et les statistiques ne bougent
     pas. Lève ValueError si les images de `generator` n'ont pas un côté que l'encodeur connaît.
     """
+
+    real_and_fake = real_and_fake
 
     def __init__(self, generator: nn.Module, width: int = 32) -> None:
         super().__init__()
@@ -124,10 +124,6 @@ class Inverter(Network):
     def encode(self, x: Tensor) -> Tensor:
         """Codes (B, latent_dim) des images x (B, C, H, W) de [-1, 1]."""
         return self.encoder(x)
-
-    def real_and_fake(self, x: Tensor, y: Tensor | None, recipe: Recipe) -> tuple[Tensor, Tensor, Tensor]:
-        """Le jeu d'un autoencodeur adverse ; voir la fonction real_and_fake."""
-        return real_and_fake(self, x, y, recipe)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         return call(self.decoder, z, y)

@@ -43,7 +43,7 @@ class Wanted(NamedTuple):
         """Ce qui distingue `path` du fichier publié ; None s'ils sont identiques."""
         kind, size = "md5" if len(self.digest) == 32 else "sha256", path.stat().st_size
         if self.size is not None and size != self.size:
-            return f"{readable_bytes(size)} au lieu de {readable_bytes(self.size)}"
+            return f"{size} octets au lieu de {self.size}"
         with open(path, "rb") as file:
             found = hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
         return None if found == self.digest else f"contenu inattendu ({kind.upper()} {found}, attendu {self.digest})"

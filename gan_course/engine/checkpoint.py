@@ -102,7 +102,8 @@ class Checkpoint:
         """
         if not self.path.exists():
             if self.previous.exists():
-                self._say(f"{self.path} n'existe pas : on part de zéro. Pour reprendre, copiez-y {self.previous}.")
+                text = f"{self.path} n'existe pas : on part de zéro. Pour reprendre, copiez-y {self.previous}."
+                print(text, file=sys.stderr)
             return None
         try:
             state = _read(self.path, map_location)
@@ -121,7 +122,8 @@ class Checkpoint:
                 f"{self.path} {last}, et {self.previous} {error}. Remettez une copie saine de l'un des deux, supprimez "
                 "les deux pour repartir de zéro, ou donnez un autre nom à checkpoint=."
             ) from error
-        self._say(f"{self.path} {last} ; on reprend le précédent, {self.previous}, au pas {state['step']}.")
+        text = f"{self.path} {last} ; on reprend le précédent, {self.previous}, au pas {state['step']}."
+        print(text, file=sys.stderr)
         return state
 
     def save(self, state: dict[str, Any]) -> None:
@@ -218,14 +220,12 @@ class Checkpoint:
         with suppress(OSError):
             for file in self.path.parent.iterdir():
                 found = pattern.fullmatch(file.name)
-                if not found or int(found[1]) == self._process:
+                if found is None:
                     continue
+                writer_gone = self._locked and int(found[1]) != self._process
                 with suppress(OSError):  # un autre vient de l'effacer, ou il n'est pas à nous
-                    if self._locked or time.time() - file.stat().st_mtime > OLD:
+                    if writer_gone or time.time() - file.stat().st_mtime > OLD:
                         file.unlink()
-
-    def _say(self, text: str) -> None:
-        print(text, file=sys.stderr)
 
 
 # Qui écrit quoi dans ce processus. Par référence faible : un entraînement oublié rend sa place.
@@ -426,26 +426,6 @@ def _check_value(part: str, name: str, value: object) -> None:
     if not bool(value.isfinite().all()):
         kind = "des NaN" if bool(value.isnan().any()) else "des nombres infinis"
         raise _Unusable(f"contient {kind} dans {part} : {name}")
-
-
-def check_destination(path: str | Path) -> Path:
-    """Provisoire, pour training.py : le chemin, vérifié."""
-    with Checkpoint(path) as checkpoint:
-        return checkpoint.path
-
-
-def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
-    """Provisoire, pour training.py : Checkpoint(path).save(state)."""
-    with Checkpoint(path) as checkpoint:
-        checkpoint.save(state)
-
-
-def load_checkpoint(path: str | Path, map_location: torch.device | str = "cpu") -> dict[str, Any]:
-    """Provisoire, pour training.py : Checkpoint(path).load(), et FileNotFoundError sans fichier."""
-    state = Checkpoint(path, writer=False).load(map_location)
-    if state is None:
-        raise FileNotFoundError(path)
-    return state
 
 
 def describe_architecture(module: nn.Module) -> list[str]:

@@ -222,6 +222,7 @@ def other_process(task):
     pid = os.fork()
     if pid == 0:
         try:
+            torch.set_num_threads(1)  # les fils de calcul du parent n'ont pas survécu : les attendre serait sans fin
             kept = task()
             os.write(writing, f"{kept} ".encode())
             time.sleep(60)
@@ -532,6 +533,7 @@ def test_two_writers_without_locks_never_mix(path, without_locks):
     for step in (1, 2):
         pid = os.fork()
         if pid == 0:
+            torch.set_num_threads(1)
             torch.manual_seed(step)
             write_forever(step)
         children.append(pid)

@@ -83,6 +83,7 @@ TWO_PROCESSES = """
 """
 
 
+@pytest.mark.lent
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo sous torchrun n'est pas servi par les binaires Windows")
 def test_two_processes_train_one_model(tmp_path):
     script = tmp_path / "two.py"

@@ -16,7 +16,7 @@ aide:
 	@echo "make cours TORCH=cpu  le même, avec les paquets PyTorch pour processeur, plus petits (Linux)"
 	@echo "make cours MODE=cours la leçon entière au lieu du passage éclair"
 	@echo "make lab              ouvre les carnets dans JupyterLab"
-	@echo "make test             lance les tests ; ARGS=… les choisit, par exemple ARGS=tests/test_cli.py"
+	@echo "make test             lance les tests ; ARGS=… les choisit : ARGS=tests/test_cli.py, ARGS=\"-m 'not lent'\""
 	@echo "make publier          réécrit, depuis notebooks/sources/, les carnets, leurs badges et le tableau du README"
 	@echo "make propre           enlève .venv et build"
 	@echo "Sans make (Windows) : python -m gan_course, après l'installation que décrit le README."

@@ -1,5 +1,6 @@
 """progress_report : une image, et un fichier que l'on peut rendre."""
 
+import importlib
 import json
 from datetime import datetime
 
@@ -20,8 +21,7 @@ def fresh_session(tmp_path, monkeypatch):
 
 
 def new_session():
-    progress._unsaved.clear()
-    progress._saved.clear()
+    importlib.reload(progress)
 
 
 def right(p, q):

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from gan_course.tools import html
 from gan_course.tools.notebook import find_chapters, find_root, parameter_lines, read_notebook, read_title
@@ -80,16 +81,8 @@ def kernel_environment() -> Iterator[None]:
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "GAN_COURSE_STATIC": "1",  # une page HTML n'a personne pour bouger un curseur : des images à la place
     }
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
+    with patch.dict(os.environ, wanted):  # remet tout en place ensuite
         yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def kernel_manager_class() -> type:

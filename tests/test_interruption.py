@@ -121,3 +121,44 @@ def test_a_terminal_shows_one_sentence():
     )  # fmt: skip
     assert done.returncode != 0
     assert done.stderr == "Entraînement interrompu au pas 1 sur 50 : rien n'est enregistré (checkpoint=None).\n"
+
+
+CELL = """
+import torch
+from gan_course.data import gaussian_ring
+from gan_course.live import follow
+from gan_course.models import points
+from gan_course.training import Recipe, train
+
+torch.manual_seed(0)
+G, D = points.Generator(width=8), points.Discriminator(width=8)
+for progress in follow(train(G, D, gaussian_ring(500), Recipe(batch_size=16), 100_000, checkpoint={path!r})):
+    if progress.step == 20:
+        print("parti", flush=True)
+"""
+
+
+@pytest.mark.lent
+@pytest.mark.skipif(sys.platform == "win32", reason="le noyau y reçoit l'interruption autrement")
+def test_the_stop_button_of_a_notebook(tmp_path):
+    """Un vrai noyau : arrêter la cellule, la relancer ; une ligne à chaque fois, et pas de trace en anglais."""
+    client = pytest.importorskip("jupyter_client")
+    manager, kernel = client.manager.start_new_kernel(kernel_name="python3")
+
+    def listen_until(found):
+        # stop_on_error=False : sans quoi le noyau jetterait la cellule demandée aussitôt après une erreur.
+        kernel.execute(CELL.format(path=str(tmp_path / "run.pt")), stop_on_error=False)
+        while True:
+            message = kernel.get_iopub_msg(timeout=60)
+            if "parti" in message["content"].get("text", ""):
+                manager.interrupt_kernel()
+            if found(message):
+                return message["content"]
+
+    try:
+        trace = listen_until(lambda message: message["msg_type"] == "error")["traceback"]
+        assert len(trace) == 1 and trace[0].startswith("Entraînement interrompu au pas ") and "enregistré" in trace[0]
+        listen_until(lambda message: "Repris au pas" in message["content"].get("text", ""))
+    finally:
+        kernel.stop_channels()
+        manager.shutdown_kernel(now=True)

@@ -12,7 +12,7 @@ class Server:
     """`answers` {chemin : octets}, que l'on peut changer ; `asked` : chemins demandés ; `sent` : octets envoyés.
 
     Une réponse (octets, longueur annoncée) ment sur sa longueur. `ranges` : sait reprendre. `pause` : secondes entre
-    deux octets, dès le huitième.
+    deux octets, dès le huitième. `hold` : tant qu'il est baissé, une réponse envoyée ne se referme pas.
     """
 
     answers: dict
@@ -21,6 +21,10 @@ class Server:
     sent: int = 0
     ranges: bool = True
     pause: float = 0
+    hold: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self):
+        self.hold.set()
 
 
 def reply(handler, server):
@@ -41,6 +45,7 @@ def reply(handler, server):
         server.sent += len(piece)
         handler.wfile.write(piece)
         time.sleep(server.pause)
+    server.hold.wait()
 
 
 @contextmanager

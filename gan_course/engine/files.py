@@ -10,6 +10,12 @@ from typing import BinaryIO
 
 from gan_course.engine.numbers import french
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+    import msvcrt
+
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -53,3 +59,18 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
                 raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def lock(file: BinaryIO) -> bool | None:
+    """Verrouille `file` pour ce processus : True, False si un autre le tient, None si le disque ne sait pas faire.
+
+    lockf plutôt que flock : un processus enfant n'en hérite pas, et ne peut donc retenir le verrou d'un parent tué.
+    """
+    try:
+        if fcntl is not None:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    except OSError as error:
+        return False if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK) else None
+    return True

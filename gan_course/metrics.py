@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gan_course.engine.numbers import check_positive
+
 BLOCK_ROWS = 4096  # lignes mises en float64 à la fois
 BLOCK_DISTANCES = 2**22  # distances tenues à la fois : 32 Mo par matrice
 
@@ -21,47 +23,32 @@ class ModeCoverage(NamedTuple):
     counts: Tensor
 
 
-def mode_coverage(points: Tensor, centers: Tensor, std: float, radius: float = 3.0) -> ModeCoverage:
+def mode_coverage(points: Tensor, centers: Tensor, std: float) -> ModeCoverage:
     """Compte les modes d'un mélange de gaussiennes atteints par des points générés.
 
     points   (N, D), les points générés
     centers  (K, D), les centres des modes
     std      écart-type commun des modes, dans l'unité des points
-    radius   un point appartient à son centre le plus proche s'il en est à moins de `radius` écarts-types
 
-    Un mode est couvert s'il reçoit au moins un cinquième de sa juste part, N / 5K points : un point isolé ne suffit
-    pas. Source : Srivastava et al., 2017 (VEEGAN), § 4.1, avec un seuil de couverture plus exigeant.
+    Un point appartient à son centre le plus proche s'il en est à moins de trois écarts-types. Un mode est couvert s'il
+    reçoit au moins un cinquième de sa juste part, N / 5K points : un point isolé ne suffit pas. Source : Srivastava et
+    al., 2017 (VEEGAN), § 4.1, avec un seuil de couverture plus exigeant.
 
     Lève ValueError si les formes ne s'accordent pas ou si un point n'est pas fini.
     """
-    points, centers = torch.as_tensor(points), torch.as_tensor(centers)
-    if points.dim() != 2 or centers.dim() != 2 or points.shape[1] != centers.shape[1]:
-        raise ValueError(
-            f"points {tuple(points.shape)} et centers {tuple(centers.shape)} : il faut (N, D) et (K, D), même D."
-        )
-    if not len(points) or not len(centers) or std <= 0:
-        raise ValueError(
-            f"{len(points)} points, {len(centers)} centres, std={std} : il faut un point, un centre et std > 0."
-        )
-    if not torch.isfinite(points).all():
-        raise ValueError("Certains points ne sont pas des nombres finis : l'entraînement a sans doute divergé.")
+    centers = check_rows("centers", centers)
+    points = check_rows("points", points, dim=centers.shape[1])
+    if not std > 0:
+        raise ValueError(f"std={std} ; un écart-type est strictement positif.")
     distance, nearest = torch.cdist(points.float(), centers.float()).min(dim=1)
-    close = distance <= radius * std
+    close = distance <= 3 * std
     counts = torch.bincount(nearest[close], minlength=len(centers))
     covered = int((counts >= len(points) / len(centers) / 5).sum())  # un cinquième de la juste part
     return ModeCoverage(covered, len(centers), close.float().mean().item(), counts)
 
 
-class Moments(NamedTuple):
-    """Moyenne (D,) et covariance (D, D), en float64, de `count` échantillons."""
-
-    mean: Tensor
-    covariance: Tensor
-    count: int
-
-
 class KernelDistance(NamedTuple):
-    """`value`, moyenne des MMD² de `subsets` sous-ensembles de `subset_size` images ; `std`, leur écart-type.
+    """`value`, moyenne des MMD² des sous-ensembles ; `std`, leur écart-type.
 
     `low` et `high` bornent un intervalle de confiance à 95 % de `value` : NaN si les sous-ensembles prennent tout.
     """
@@ -70,11 +57,6 @@ class KernelDistance(NamedTuple):
     std: float
     low: float
     high: float
-    subset_size: int
-    subsets: int
-
-    def __float__(self) -> float:
-        return self.value
 
 
 class PrecisionRecall(NamedTuple):
@@ -91,18 +73,14 @@ class DensityCoverage(NamedTuple):
     coverage: float
 
 
-def moments(features: Tensor) -> Moments:
-    """Calcule la moyenne et la covariance (divisée par N - 1) de caractéristiques (N, D), en float64.
-
-    Lève ValueError si la forme n'est pas (N, D), s'il y a moins de deux lignes ou une valeur non finie.
-    """
-    features = _check_features("features", features)
+def moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Calcule la moyenne (D,) et la covariance (D, D), divisée par N - 1, de caractéristiques (N, D), en float64."""
     mean = features.mean(dim=0, dtype=torch.float64)
     covariance = torch.zeros(len(mean), len(mean), dtype=torch.float64, device=mean.device)
     for rows in features.split(BLOCK_ROWS):  # en deux passes : soustraire μμᵀ après coup perdrait des chiffres
         centered = rows.double() - mean
         covariance += centered.T @ centered
-    return Moments(mean, covariance / (len(features) - 1), len(features))
+    return mean, covariance / (len(features) - 1)
 
 
 def frechet_distance(features_a: Tensor, features_b: Tensor) -> float:
@@ -118,7 +96,7 @@ def frechet_distance(features_a: Tensor, features_b: Tensor) -> float:
     Avertit (UserWarning) si N ou M <= D : une covariance n'est alors pas de plein rang. Lève ValueError si les
     formes ne s'accordent pas, s'il y a moins de deux échantillons ou une valeur non finie.
     """
-    features_a, features_b = _check_pair("features_a", features_a, "features_b", features_b)
+    features_a, features_b = _check_pair(features_a, features_b)
     smallest, dim = min(len(features_a), len(features_b)), features_a.shape[1]
     if smallest <= dim:
         warnings.warn(
@@ -126,8 +104,7 @@ def frechet_distance(features_a: Tensor, features_b: Tensor) -> float:
             f"Fréchet est fortement biaisée. Prenez plus de {dim} échantillons, ou un espace plus petit.",
             stacklevel=2,
         )
-    a, b = moments(features_a), moments(features_b)
-    return frechet_from_moments(a.mean, a.covariance, b.mean, b.covariance)
+    return frechet_from_moments(*moments(features_a), *moments(features_b))
 
 
 def frechet_from_moments(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covariance_b: Tensor) -> float:
@@ -135,21 +112,11 @@ def frechet_from_moments(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, c
 
     S_a S_b n'est pas symétrique ; avec S = F Fᵀ, la trace de sa racine est la somme des valeurs singulières de
     F_aᵀ F_b (Dowson et Landau, 1982, éq. 4, réécrite). Aucune racine de petit nombre négatif : FID(x, x) = 0.
-
-    Lève ValueError si les formes ne s'accordent pas, ou si une covariance n'est pas finie, symétrique et positive.
     """
-    mean_a, mean_b = (torch.as_tensor(mean).detach().double() for mean in (mean_a, mean_b))
-    if mean_a.dim() != 1 or mean_a.shape != mean_b.shape:
-        raise ValueError(
-            f"Moyennes de formes {tuple(mean_a.shape)} et {tuple(mean_b.shape)} : il faut deux fois (D,), même D. "
-            "Les deux nuages viennent-ils du même espace ?"
-        )
-    factor_a, factor_b = (_factor(covariance, mean_a) for covariance in (covariance_a, covariance_b))
-    shift = (mean_a - mean_b).square().sum()
+    factor_a, factor_b = _factor(covariance_a), _factor(covariance_b)
+    shift = (mean_a.double() - mean_b.double()).square().sum()
     cross = torch.linalg.svdvals(factor_a.T @ factor_b).sum()
     distance = shift + factor_a.square().sum() + factor_b.square().sum() - 2 * cross
-    if not torch.isfinite(distance):
-        raise ValueError("Une moyenne n'est pas finie : l'entraînement a sans doute divergé.")
     return max(distance.item(), 0.0)
 
 
@@ -171,7 +138,7 @@ def kernel_distance(
 
     Lève ValueError si les formes ne s'accordent pas, si une valeur n'est pas finie ou un réglage impossible.
     """
-    real, fake = _check_pair("real", real, "fake", fake)
+    real, fake = _check_pair(real, fake)
     n = min(len(real), len(fake))
     size = min(1000, max(2, n // 2)) if subset_size is None else subset_size
     if not 2 <= size <= n or subsets < 1:
@@ -187,7 +154,7 @@ def kernel_distance(
         estimates.append(_squared_mmd(x.double(), y.double()))
     value, std = float(np.mean(estimates)), float(np.std(estimates))
     margin = 1.96 * std * (size / (n - size) + 1 / subsets) ** 0.5 if size < n and subsets > 1 else math.nan
-    return KernelDistance(value, std, value - margin, value + margin, size, subsets)
+    return KernelDistance(value, std, value - margin, value + margin)
 
 
 def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> PrecisionRecall:
@@ -201,10 +168,9 @@ def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> PrecisionRecall:
 
     Lève ValueError si les formes ne s'accordent pas, si une valeur n'est pas finie ou s'il y a k points ou moins.
     """
-    real, fake = _check_pair("real", real, "fake", fake, k)
-    precision = (_balls(real, fake, k).at_most > 0).double().mean().item()
-    recall = (_balls(fake, real, k).at_most > 0).double().mean().item()
-    return PrecisionRecall(precision, recall)
+    real, fake = _check_pair(real, fake, k)
+    in_real, in_fake = _balls(real, fake, k)[0], _balls(fake, real, k)[0]
+    return PrecisionRecall((in_real > 0).double().mean().item(), (in_fake > 0).double().mean().item())
 
 
 def density_coverage(real: Tensor, fake: Tensor, k: int = 5) -> DensityCoverage:
@@ -219,19 +185,16 @@ def density_coverage(real: Tensor, fake: Tensor, k: int = 5) -> DensityCoverage:
 
     Lève ValueError si les formes ne s'accordent pas, si une valeur n'est pas finie ou s'il y a k points ou moins.
     """
-    real, fake = _check_pair("real", real, "fake", fake, k)
-    balls = _balls(real, fake, k)
-    return DensityCoverage(balls.inside.double().mean().item() / k, balls.reached.double().mean().item())
+    real, fake = _check_pair(real, fake, k)
+    _, inside, reached = _balls(real, fake, k)
+    return DensityCoverage(inside.double().mean().item() / k, reached.double().mean().item())
 
 
-class _Balls(NamedTuple):
-    at_most: Tensor  # (M,) boules fermées autour de chaque point
-    inside: Tensor  # (M,) boules ouvertes autour de chaque point
-    reached: Tensor  # (N,) vrai si la boule ouverte contient un point
+def _balls(centers: Tensor, points: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Compte les boules des k plus proches voisins de `centers` (N, D) qui contiennent chacun des M points.
 
-
-def _balls(centers: Tensor, points: Tensor, k: int) -> _Balls:
-    """Compte les boules des k plus proches voisins de `centers` (N, D) qui contiennent chaque point de (M, D)."""
+    Rend le nombre de boules fermées (M,), de boules ouvertes (M,), et quelles boules ouvertes ont un point (N,).
+    """
     # ‖x - y‖² est calculé par ‖x‖² + ‖y‖² - 2 x·y : loin de l'origine, il ne resterait rien des petites distances.
     origin = centers.mean(dim=0, dtype=torch.float64)
 
@@ -249,7 +212,7 @@ def _balls(centers: Tensor, points: Tensor, k: int) -> _Balls:
         within = to_points < radius
         inside += within.sum(dim=0)
         reached.append(within.any(dim=1))
-    return _Balls(at_most, inside, torch.cat(reached))
+    return at_most, inside, torch.cat(reached)
 
 
 def _squared_mmd(x: Tensor, y: Tensor) -> float:
@@ -263,38 +226,42 @@ def _squared_mmd(x: Tensor, y: Tensor) -> float:
     return (within / (m * (m - 1)) - 2 * kernel(x, y).mean()).item()
 
 
-def _factor(covariance: Tensor, mean: Tensor) -> Tensor:
+def _factor(covariance: Tensor) -> Tensor:
     """F (D, r) telle que F Fᵀ = covariance ; les directions de variance nulle, à l'arrondi près, sont laissées."""
-    covariance = torch.as_tensor(covariance).detach().to(mean)
-    if covariance.shape != (dim := len(mean), dim):
-        raise ValueError(f"Une covariance est de forme {tuple(covariance.shape)} ; il faut ({dim}, {dim}).")
-    if not torch.isfinite(covariance).all():
-        raise ValueError("Une covariance n'est pas finie : l'entraînement a sans doute divergé.")
-    scale = covariance.abs().max()
+    covariance = covariance.double()
     values, vectors = torch.linalg.eigh((covariance + covariance.T) / 2)
-    if (covariance - covariance.T).abs().max() > 1e-5 * scale or values[0] < -1e-5 * scale:
-        raise ValueError("Une covariance n'est pas symétrique positive : calculez-la par metrics.moments(features).")
     kept = values > values[-1] * len(values) * torch.finfo(values.dtype).eps
     return vectors[:, kept] * values[kept].sqrt()
 
 
-def _check_features(name: str, features: Tensor, k: int = 1) -> Tensor:
-    """Caractéristiques (N, D) finies, N > k, sans graphe ; ValueError sinon."""
-    features = torch.as_tensor(features).detach()
-    if features.dim() != 2 or not features.shape[1]:
-        raise ValueError(f"{name} est de forme {tuple(features.shape)} ; il faut (N, D), une ligne par image.")
-    if not 1 <= k < len(features):
-        raise ValueError(f"{name} a {len(features)} échantillon(s) pour k = {k} : il faut k >= 1 et plus de k lignes.")
-    if not torch.isfinite(features).all():
-        raise ValueError(f"{name} contient des valeurs non finies : l'entraînement a sans doute divergé.")
-    return features.cpu() if features.device.type == "mps" else features  # cette puce ne sait pas le float64
-
-
-def _check_pair(name_a: str, a: Tensor, name_b: str, b: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
-    a, b = _check_features(name_a, a, k), _check_features(name_b, b, k)
+def _check_pair(a: Tensor, b: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
+    """Deux nuages du même espace, de plus de k points chacun."""
+    least = check_positive("k", k) + 1
+    a, b = check_rows("Le premier nuage", a, least=least), check_rows("Le second nuage", b, least=least)
     if a.shape[1] != b.shape[1]:
         raise ValueError(
-            f"{name_a} a {a.shape[1]} dimensions et {name_b} en a {b.shape[1]} : ils ne viennent pas du même espace. "
-            "Prenez le même extracteur."
+            f"Le premier nuage a {a.shape[1]} dimensions et le second en a {b.shape[1]} : ils ne viennent pas du même "
+            "espace. Prenez le même extracteur."
         )
     return a, b
+
+
+def check_rows(name: str, rows: Tensor, dim: int | None = None, least: int = 1) -> Tensor:
+    """Rend des vecteurs (N, D) finis, N d'au moins `least`, D valant `dim` s'il est donné ; sans graphe.
+
+    Lève TypeError ou ValueError, en nommant `name`, si ce n'en sont pas.
+    """
+    rows = as_tensor(name, rows).detach()
+    if rows.dim() != 2 or not rows.shape[1] or rows.shape[1] != (dim or rows.shape[1]) or len(rows) < least:
+        raise ValueError(f"{name} : {tuple(rows.shape)} reçu ; il faut (N, {dim or 'D'}), N d'au moins {least}.")
+    if not rows.isfinite().all():
+        raise ValueError(f"{name} : NaN ou l'infini reçu. Le réseau d'où viennent ces nombres a sans doute divergé.")
+    return rows.cpu() if rows.device.type == "mps" else rows  # cette puce ne sait pas le float64
+
+
+def as_tensor(name: str, values: object, expected: str = "un tenseur de réels, comme torch.randn(4, 64)") -> Tensor:
+    """Un tableau ou une liste de nombres, en tenseur ; TypeError, en nommant `name`, si ce n'en est pas."""
+    try:
+        return torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name} : {type(values).__name__} reçu ; il faut {expected}.") from error

@@ -57,7 +57,7 @@ def test_points_far_from_every_mode():
     [
         (torch.zeros(3), 0.1, r"\(3,\)"),
         (torch.zeros(3, 5), 0.1, r"\(3, 5\)"),
-        (torch.zeros(0, 2), 0.1, "0 points"),
+        (torch.zeros(0, 2), 0.1, r"\(0, 2\)"),
         (torch.zeros(3, 2), 0.0, "std=0.0"),
         (torch.full((3, 2), float("nan")), 0.1, "divergé"),
     ],
@@ -69,9 +69,9 @@ def test_bad_input(points, std, words):
 
 def test_covariance_is_that_of_torch():
     x = cloud(5000, 7) + 100
-    found = moments(x)
-    assert found.count == 5000 and found.mean.dtype == torch.float64
-    torch.testing.assert_close(found.covariance, torch.cov(x.T.double()), rtol=1e-10, atol=1e-12)
+    mean, covariance = moments(x)
+    torch.testing.assert_close(mean, x.double().mean(0))
+    torch.testing.assert_close(covariance, torch.cov(x.T.double()), rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("count,dim", [(500, 8), (300, 256), (100, 256)])
@@ -93,7 +93,7 @@ def test_frechet_closed_forms():
     # Covariances diagonales : somme des (σ_a - σ_b)².
     assert frechet_from_moments(zero, a.diag(), zero, b.diag()) == pytest.approx(1 + 0 + 9)
     # Un facteur d'échelle s : tr(S)·(s - 1)².
-    s = moments(cloud(300, 12)).covariance
+    s = moments(cloud(300, 12))[1]
     zero = torch.zeros(12)
     assert frechet_from_moments(zero, s, zero, 4 * s) == pytest.approx(s.trace().item(), rel=1e-9)
     # En dimension 2, tr √(AB) = √(tr AB + 2 √det AB), même quand A et B ne commutent pas.
@@ -139,7 +139,7 @@ def test_kernel_equals_torch_fidelity():
     found = kernel_distance(a, b, subset_size=150, subsets=20, seed=7)
     assert found.value == pytest.approx(expected["kernel_inception_distance_mean"], rel=1e-3)
     assert found.std == pytest.approx(expected["kernel_inception_distance_std"], rel=1e-3)
-    assert float(found) == found.value and found.low < found.value < found.high
+    assert found.low < found.value < found.high
 
 
 def test_kernel_by_hand():
@@ -167,7 +167,7 @@ def test_kernel_seed():
     a, b = cloud(200, 5, 1), cloud(200, 5, 2)
     assert kernel_distance(a, b, 50, seed=3) == kernel_distance(a, b, 50, seed=3)
     assert kernel_distance(a, b, 50, seed=3) != kernel_distance(a, b, 50, seed=4)
-    assert kernel_distance(a, b).subset_size == 100
+    assert kernel_distance(a, b) == kernel_distance(a, b, subset_size=100)
 
 
 def test_precision_recall_equals_torch_fidelity():
@@ -220,8 +220,8 @@ def test_a_copy_and_a_collapse():
         (torch.zeros(10, 3), torch.zeros(10, 4), "3 dimensions .* en a 4.* même espace"),
         (torch.zeros(10), torch.zeros(10, 4), r"\(10,\)"),
         (torch.zeros(10, 0), torch.zeros(10, 0), r"\(10, 0\)"),
-        (torch.zeros(0, 4), torch.zeros(10, 4), "0 échantillon"),
-        (torch.zeros(10, 4), torch.zeros(1, 4), "1 échantillon"),
+        (torch.zeros(0, 4), torch.zeros(10, 4), r"\(0, 4\)"),
+        (torch.zeros(10, 4), torch.zeros(1, 4), r"\(1, 4\).*au moins"),
         (torch.zeros(10, 4), torch.full((10, 4), math.nan), "divergé"),
         (torch.full((10, 4), math.inf), torch.zeros(10, 4), "divergé"),
     ],
@@ -237,26 +237,10 @@ def test_kernel_refuses_impossible_subsets(options):
         kernel_distance(cloud(10, 4), cloud(12, 4), **options)
 
 
-@pytest.mark.parametrize("k", [0, 10])
-def test_neighbours_refuse_impossible_k(k):
-    with pytest.raises(ValueError, match=f"10 échantillon.*k = {k}"):
-        precision_recall(cloud(10, 4), cloud(12, 4), k)
-
-
-@pytest.mark.parametrize(
-    "mean,covariance,words",
-    [
-        (torch.zeros(3), torch.eye(2), "même D"),
-        (torch.zeros(2), torch.eye(3), r"\(3, 3\)"),
-        (torch.zeros(2), -torch.eye(2), "symétrique positive"),
-        (torch.zeros(2), torch.tensor([[1.0, 0.5], [0.0, 1.0]]), "symétrique positive"),
-        (torch.zeros(2), torch.full((2, 2), math.nan), "divergé"),
-        (torch.full((2,), math.nan), torch.eye(2), "divergé"),
-    ],
-)
-def test_moments_that_are_not_moments(mean, covariance, words):
+@pytest.mark.parametrize("k, words", [(0, "k doit valoir au moins 1"), (10, r"\(10, 4\).*au moins 11")])
+def test_neighbours_refuse_impossible_k(k, words):
     with pytest.raises(ValueError, match=words):
-        frechet_from_moments(torch.zeros(2), torch.eye(2), mean, covariance)
+        precision_recall(cloud(10, 4), cloud(12, 4), k)
 
 
 def test_mode_coverage_reads_numpy_too():

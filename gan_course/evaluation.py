@@ -1,7 +1,7 @@
 """Mesurer un générateur : des nombres qui portent leur espace, leur n, leur référence et leur graine.
 
 Un « FID » sans ces quatre-là ne veut rien dire : WGAN-GP sur CIFAR-10 « vaut » 17 ou 54 selon le dépôt. Deux
-évaluations ne se comparent donc que si leur protocole est le même ; sinon `check_comparable` refuse.
+évaluations ne se comparent donc que si leur protocole est le même.
 """
 
 import copy
@@ -19,7 +19,7 @@ from gan_course.engine.shapes import call
 from gan_course.features import Features, as_uint8, load_features
 from gan_course.metrics import density_coverage, frechet_distance, kernel_distance, precision_recall
 
-PROTOCOL = {  # champ : comment le nommer
+PROTOCOL = {  # ce qui doit être le même pour comparer, et comment le nommer
     "space": "espaces",
     "n": "nombres d'images",
     "fingerprint": "références",
@@ -33,18 +33,12 @@ class IncomparableError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Les caractéristiques de n vraies images, calculées une fois : à donner à `evaluate` à la place du jeu.
-
-    `values` : float32 (n, D) ; `labels` : étiquettes int64 (N,) du jeu entier, ou None.
-    """
+    """Les caractéristiques `values`, float32 (n, D), de n images d'un jeu : à donner à `evaluate` à la place du jeu."""
 
     values: Tensor
-    labels: Tensor | None
+    images: ImageSet
     features: Features
-    image_shape: tuple[int, int, int]
-    class_names: tuple[str, ...] | None
     description: str
-    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -79,39 +73,26 @@ class Evaluation:
     fingerprint: str
     seed: int
 
-    @property
-    def biased(self) -> bool:
-        """Vrai si n <= dim : la covariance n'est pas de plein rang et `fid` est fortement biaisé."""
-        return self.n <= self.dim
-
     def __lt__(self, other: "Evaluation") -> bool:
         if not isinstance(other, Evaluation):
             return NotImplemented
-        check_comparable(self, other)
+        for field, words in PROTOCOL.items():
+            mine, theirs = getattr(self, field), getattr(other, field)
+            if mine != theirs:
+                raise IncomparableError(
+                    f"Ces évaluations n'ont pas les mêmes {words} : {mine} et {theirs}. Leurs nombres ne se comparent "
+                    "pas : refaites-les par evaluate() avec les mêmes réglages."
+                )
         return self.fid < other.fid
 
     def __str__(self) -> str:
-        warning = f" ; n <= {self.dim} dimensions, Fréchet biaisée" if self.biased else ""
+        warning = f" ; n <= {self.dim} dimensions, Fréchet biaisée" if self.n <= self.dim else ""
         return (
             f"Fréchet {french(self.fid, '.4g')} · noyau {french(self.kid, '.3g')} ± {french(self.kid_std, '.2g')} · "
             f"précision {french(self.precision)} · rappel {french(self.recall)} · densité {french(self.density)} · "
             f"couverture {french(self.coverage)}\nespace {self.space} ({self.resizer}) · n = {self.n}{warning} · "
             f"référence : {self.reference}, empreinte {self.fingerprint} · graine {self.seed}"
         )
-
-
-def check_comparable(*evaluations: Evaluation) -> None:
-    """Lève IncomparableError, en disant en quoi, si ces évaluations n'ont pas toutes le même protocole.
-
-    Le protocole : espace, nombre d'images, référence et redimensionnement. Les graines peuvent différer.
-    """
-    for field, words in PROTOCOL.items():
-        values = list(dict.fromkeys(str(getattr(evaluation, field)) for evaluation in evaluations))
-        if len(values) > 1:
-            raise IncomparableError(
-                f"Ces évaluations n'ont pas les mêmes {words} : {' et '.join(values)}. Leurs nombres ne se comparent "
-                "pas : refaites-les par evaluate() avec les mêmes réglages."
-            )
 
 
 def make_reference(
@@ -138,9 +119,7 @@ def make_reference(
     batches = chosen.to(images.images.device).split(features.batch_size)
     values = torch.cat([features(images.images[batch]) for batch in batches])
     description = description or f"{len(images)} images {' × '.join(map(str, images.image_shape))}"
-    return Reference(
-        values, images.labels, features, images.image_shape, images.class_names, description, images.fingerprint()
-    )
+    return Reference(values, images, features, description)
 
 
 def evaluate(
@@ -184,7 +163,7 @@ def evaluate(
         resizer=reference.features.resizer,
         n=len(real),
         reference=reference.description,
-        fingerprint=reference.fingerprint,
+        fingerprint=reference.images.fingerprint(),
         seed=seed,
     )
 
@@ -197,64 +176,62 @@ def generated_features(generator: nn.Module, reference: Reference, n: int, seed:
     draw = torch.Generator().manual_seed(seed)
     # Tirés d'un coup et sur le processeur : les mêmes sur toutes les machines, quelle que soit la taille des lots.
     latents = torch.randn(n, generator.latent_dim, generator=draw)
-    labels = _drawn_labels(generator, reference, n, draw)
+    labels = _drawn_labels(generator, reference.images, n, draw)
     device = next((parameter.device for parameter in generator.parameters()), torch.device("cpu"))
     parts, size = [], reference.features.batch_size
     with evaluation_mode(generator):
         for start in range(0, n, size):
             z = latents[start : start + size].to(device)
             images = call(generator, z, None if labels is None else labels[start : start + size].to(device))
-            if tuple(images.shape) != (len(z), *reference.image_shape):
+            if tuple(images.shape) != (len(z), *reference.images.image_shape):
                 raise ValueError(
                     f"Le générateur a rendu {tuple(images.shape)} pour {len(z)} z ; les images de référence sont de "
-                    f"forme {reference.image_shape}. Rechargez-les à cette taille (size=…)."
+                    f"forme {reference.images.image_shape}. Rechargez-les à cette taille (size=…)."
                 )
             parts.append(reference.features(as_uint8(images)))
     return torch.cat(parts)
 
 
-def _drawn_labels(generator: nn.Module, reference: Reference, n: int, draw: torch.Generator) -> Tensor | None:
+def _drawn_labels(generator: nn.Module, images: ImageSet, n: int, draw: torch.Generator) -> Tensor | None:
     """n étiquettes tirées avec remise parmi celles du jeu ; None pour un générateur sans classes."""
-    classes = getattr(generator, "num_classes", 0)
+    classes, found = getattr(generator, "num_classes", 0), images.num_classes
     if not classes:
         return None
-    if reference.labels is None:
+    if images.labels is None:
         raise ValueError(f"Le générateur connaît {classes} classes mais le jeu n'a pas d'étiquettes.")
-    found = len(reference.class_names) if reference.class_names else int(reference.labels.max()) + 1
-    if found > classes or (reference.class_names and found != classes):
+    if found > classes or (images.class_names and found != classes):
         raise ValueError(
             f"Le générateur connaît {classes} classes et le jeu en a {found} : prenez le jeu de son entraînement "
             "(select() renumérote les classes)."
         )
-    return reference.labels.cpu()[torch.randint(len(reference.labels), (n,), generator=draw)]
+    return images.labels.cpu()[torch.randint(len(images), (n,), generator=draw)]
 
 
 @torch.no_grad()
-def standing_statistics(generator: nn.Module, batches: int = 32, batch_size: int = 64, seed: int = 0) -> nn.Module:
+def standing_statistics(generator: nn.Module, batches: int = 32, seed: int = 0) -> nn.Module:
     """Une copie du générateur, en mode évaluation, dont les statistiques de BatchNorm sont refaites pour ses poids.
 
     Celles que laisse l'entraînement sont une moyenne des derniers pas de G. Les poids moyennés sont un autre réseau :
-    rien ne dit que ses cartes aient ces moyennes-là. On les mesure donc, sur `batches` lots de `batch_size` tirages de
-    N(0, I), classes tirées au hasard s'il y en a. Un générateur sans BatchNorm est copié tel quel.
+    rien ne dit que ses cartes aient ces moyennes-là. On les mesure donc, sur `batches` lots de 64 tirages de N(0, I),
+    classes tirées au hasard s'il y en a. Un générateur sans BatchNorm est copié tel quel.
 
-    Lève ValueError si batches < 1 ou batch_size < 2. Source : Brock et al., 2019 (arXiv 1809.11096), annexe A.
+    Source : Brock et al., 2019 (arXiv 1809.11096), annexe A.
     """
-    if batches < 1 or batch_size < 2:
-        raise ValueError(f"batches={batches}, batch_size={batch_size} reçus ; il faut 1 et 2 au moins.")
+    check_positive("batches", batches)
+    classes, device = getattr(generator, "num_classes", 0), next(generator.parameters()).device
     generator = copy.deepcopy(generator).eval()
     layers = [layer for layer in generator.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
     if not layers:
         return generator
     before = [(copy.deepcopy(layer.state_dict()), layer.momentum) for layer in layers]
-    draw, device = torch.Generator().manual_seed(seed), next(generator.parameters()).device
+    draw = torch.Generator().manual_seed(seed)
     for layer in layers:
         layer.reset_running_stats()
         layer.momentum = None  # None : la moyenne simple de tous les lots
         layer.train()
     for _ in range(batches):
-        z = torch.randn(batch_size, generator.latent_dim, generator=draw).to(device)
-        classes = getattr(generator, "num_classes", 0)
-        y = torch.randint(classes, (batch_size,), generator=draw).to(device) if classes else None
+        z = torch.randn(64, generator.latent_dim, generator=draw).to(device)
+        y = torch.randint(classes, (64,), generator=draw).to(device) if classes else None
         call(generator, z, y)
     for layer, (state, momentum) in zip(layers, before):
         if layer.num_batches_tracked == 0:  # une couche que G(z) ne traverse pas, celle d'un encodeur

@@ -66,5 +66,5 @@ def test_without_batch_norm_it_is_a_copy():
     generator = stylegan.Generator((3, 8, 8), width=4, latent_dim=8)
     refreshed = standing_statistics(generator)
     assert refreshed is not generator and not refreshed.training
-    with pytest.raises(ValueError, match="batches=0"):
+    with pytest.raises(ValueError, match="batches doit valoir au moins 1"):
         standing_statistics(generator, batches=0)

@@ -3,7 +3,6 @@
 Là où rien ne réagit (terminal, papermill, page imprimée), une figure fixe dit la même chose.
 """
 
-import io
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,11 +15,13 @@ from gan_course.display import show_strips, to_image
 from gan_course.engine.numbers import check_positive, french
 from gan_course.engine.shapes import call
 from gan_course.evaluation import evaluation_mode
-from gan_course.figures import interactive
-from gan_course.latent import as_tensor, check_labels, check_path, walk
+from gan_course.figures import interactive, png
+from gan_course.latent import check_labels, walk
+from gan_course.metrics import as_tensor, check_rows
 
 REACH = 3.0  # curseurs et bandes : de -3 à 3 écarts-types, tout ce qu'un tirage de N(0, I) visite
 VIEWS = 7  # images d'une bande fixe
+STEPS = 25  # images d'une promenade entre deux clics
 
 
 @torch.no_grad()
@@ -69,18 +70,14 @@ def explore(
     argument ne convient pas.
     """
     dim = generator.latent_dim
-    origin = torch.zeros(dim) if origin is None else _vectors("origin", origin)
-    directions = _vectors("directions", directions)
-    if (
-        directions.dim() != 2
-        or directions.shape[1] != dim
-        or tuple(origin.shape) != (dim,)
-        or not len(directions)
-    ):
-        raise ValueError(
-            f"directions {tuple(directions.shape)} et origin {tuple(origin.shape)} reçus ; ce générateur attend (K, "
-            f"{dim}) et ({dim},)."
+    if isinstance(directions, tuple):
+        raise TypeError(
+            "directions : un tuple reçu ; principal_directions rend deux choses, à déballer : directions, parts = "
+            "principal_directions(…)."
         )
+    directions = check_rows("directions", directions, dim).cpu().float()
+    origin = torch.zeros(dim) if origin is None else origin
+    origin = check_rows("origin", torch.atleast_2d(as_tensor("origin", origin)), dim)[0].cpu().float()
     if names is None:
         names = [f"direction {i + 1}" for i in range(len(directions))]
     names = [str(name) for name in names]
@@ -92,46 +89,24 @@ def explore(
     if not interactive():
         times = torch.linspace(-REACH, REACH, VIEWS)
         z = (origin + times[:, None] * directions[:, None]).flatten(0, 1)
-        return show_strips(draw(z), _ticks(times), "position le long de la direction", names)
+        places = [french(t, ".2g") for t in times.tolist()]
+        return show_strips(draw(z), places, "position le long de la direction", names)
     return _sliders(draw, origin, directions, names)
 
 
-def pick_and_walk(
-    generator: nn.Module, codes: Tensor, steps: int = 25, how: str = "slerp", y: int | None = None
-) -> Any:
+def pick_and_walk(generator: nn.Module, codes: Tensor, y: int | None = None) -> Any:
     """Les images de `codes` (K, D), chacune avec un bouton ; cliquez-en deux, et un curseur mène de l'une à l'autre.
 
-    Sans noyau qui réagit : la promenade de la première à la dernière. how : "slerp" ou "lerp" ; y : la classe, si le
-    générateur est conditionnel. Rend un widget, ou une Figure. Lève TypeError ou ValueError si un argument ne convient
-    pas ; codes doit être (K, D), K d'au moins 2.
+    Sans noyau qui réagit : la promenade de la première à la dernière. Le chemin est sphérique (slerp) ; y : la classe,
+    si le générateur est conditionnel. Rend un widget, ou une Figure. Lève TypeError ou ValueError si un argument ne
+    convient pas ; codes doit être (K, D), K d'au moins 2.
     """
-    check_path(steps, how)
-    codes = _vectors("codes", codes)
-    if codes.dim() != 2 or len(codes) < 2 or codes.shape[1] != generator.latent_dim:
-        raise ValueError(
-            f"codes est de forme {tuple(codes.shape)} ; il faut (K, {generator.latent_dim}), K d'au moins 2."
-        )
+    codes = check_rows("codes", codes, generator.latent_dim, least=2).cpu().float()
     if not interactive():
-        images = walk(generator, codes[0], codes[-1], VIEWS, y, how)[0]
-        return show_strips(images, _ticks(torch.linspace(0, 1, VIEWS)), "t, de la première image (0) à la dernière (1)")
-    return _picker(generator, codes, steps, how, y)
-
-
-def _ticks(times: Tensor) -> list[str]:
-    return [french(t, ".2g") for t in times.tolist()]
-
-
-def _vectors(name: str, values: object) -> Tensor:
-    """Des vecteurs latents en réels de 32 bits, sur le processeur ; TypeError ou ValueError s'ils n'en sont pas."""
-    if isinstance(values, tuple):
-        raise TypeError(
-            f"{name} : un tuple reçu ; il faut un tenseur. principal_directions rend deux choses, à déballer : "
-            "directions, parts = principal_directions(…)."
-        )
-    vectors = as_tensor(name, values).detach().cpu().float()
-    if not vectors.isfinite().all():
-        raise ValueError(f"{name} contient NaN ou l'infini. Vérifiez d'où viennent ces vecteurs.")
-    return vectors
+        times = [french(i / (VIEWS - 1), ".2g") for i in range(VIEWS)]
+        images = walk(generator, codes[0], codes[-1], VIEWS, y)[0]
+        return show_strips(images, times, "t, de la première image (0) à la dernière (1)")
+    return _picker(generator, codes, y)
 
 
 def _drawer(generator: nn.Module, y: int | None) -> Callable[[Tensor], Tensor]:
@@ -151,10 +126,7 @@ def _view(image: Tensor, side: int = 256) -> bytes:
     """Une image (C, H, W) en PNG d'environ `side` pixels, aux pixels nets."""
     pixels = to_image(image)
     factor = max(1, side // pixels.shape[0])
-    buffer = io.BytesIO()
-    size = (pixels.shape[1] * factor, pixels.shape[0] * factor)
-    Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST).save(buffer, "PNG")
-    return buffer.getvalue()
+    return png(Image.fromarray(pixels.repeat(factor, axis=0).repeat(factor, axis=1)))
 
 
 def _sliders(
@@ -182,7 +154,7 @@ def _sliders(
     return ipywidgets.HBox([ipywidgets.VBox([*sliders, reset]), view])
 
 
-def _picker(generator: nn.Module, codes: Tensor, steps: int, how: str, y: int | None) -> Any:
+def _picker(generator: nn.Module, codes: Tensor, y: int | None) -> Any:
     import ipywidgets
 
     small = [ipywidgets.Image(value=_view(image, 64), format="png") for image in _drawer(generator, y)(codes)]
@@ -190,7 +162,7 @@ def _picker(generator: nn.Module, codes: Tensor, steps: int, how: str, y: int | 
     for button in buttons:
         button.layout.width = "64px"
     label = ipywidgets.Label("Cliquez sur une image de départ, puis sur une image d'arrivée.")
-    slider = ipywidgets.IntSlider(min=0, max=steps - 1, readout=False, description="t", disabled=True)
+    slider = ipywidgets.IntSlider(min=0, max=STEPS - 1, readout=False, description="t", disabled=True)
     view = ipywidgets.Image(value=_view(torch.ones(generator.image_shape)), format="png")
     chosen: list[int] = []
     frames: list[bytes] = []
@@ -206,13 +178,13 @@ def _picker(generator: nn.Module, codes: Tensor, steps: int, how: str, y: int | 
             return
         start, end = chosen
         try:
-            images = walk(generator, codes[start], codes[end], steps, y, how)[0]
+            images = walk(generator, codes[start], codes[end], STEPS, y)[0]
         except ValueError as error:  # codes nuls ou opposés : une erreur levée par un clic ne se verrait pas
             label.value = str(error)
             chosen.clear()
             return
         frames[:] = [_view(image) for image in images]
-        label.value = f"De {start + 1} à {end + 1}, par {how}."
+        label.value = f"De {start + 1} à {end + 1}, par slerp."
         slider.disabled, slider.value, view.value = False, 0, frames[0]
 
     def move(change: dict) -> None:

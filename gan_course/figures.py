@@ -4,6 +4,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -34,12 +35,10 @@ def scrubber(draw: Callable[[Any], Figure] | Sequence[Figure], values: Sequence,
         raise ValueError(f"{len(values)} valeurs à faire défiler ; il en faut de 1 à {MAX_FRAMES}.")
     if not callable(draw) and len(draw) != len(values):
         raise ValueError(f"{len(draw)} figures pour {len(values)} valeurs ; il en faut une par valeur.")
-    names = [
-        f"{description} {french(v, 0 if float(v).is_integer() else 2) if _number(v) else v}" for v in values
-    ]
+    names = [f"{description} {_tick(v) if isinstance(v, Real) else v}" for v in values]
     # La bande fixe ne montre que quelques vues : inutile de dessiner les autres.
     shown = range(len(values)) if interactive() else spread(len(values), STRIP_FRAMES)
-    frames = [png(_figure(draw(values[i]) if callable(draw) else draw[i])) for i in shown]
+    frames = [png(draw(values[i]) if callable(draw) else draw[i]) for i in shown]
     return _slider(frames, names, description) if interactive() else _strip(frames, [names[i] for i in shown])
 
 
@@ -60,8 +59,7 @@ def in_kernel() -> bool:
 
 
 def new_figure(width: float, height: float, **options: Any) -> Figure:
-    """Figure vide (pouces) que pyplot ne connaît pas : en fin de cellule, elle s'affiche une fois et une
-    seule."""
+    """Figure vide (pouces) que pyplot ne connaît pas : en fin de cellule, elle s'affiche une fois et une seule."""
     figure = Figure(figsize=(width, height), dpi=DPI, **options)
     FigureCanvasAgg(figure)
     if in_kernel():
@@ -89,29 +87,25 @@ def finish_axes(ax: Axes, curves: bool = False) -> None:
     ax.legend(fontsize=8, **(above if curves else {"loc": "upper right"}))
 
 
-def png(figure: Figure) -> bytes:
-    """La figure en PNG, en un seul passage (l'affichage ordinaire des carnets la dessine deux fois)."""
+def raster(figure: Figure) -> Image.Image:
+    """La figure en image, en un seul passage (l'affichage ordinaire des carnets la dessine deux fois)."""
+    if not isinstance(figure, Figure):
+        raise TypeError(f"{type(figure).__name__} reçu ; il faut une Figure, comme celle de show_grid.")
     canvas = figure.canvas if isinstance(figure.canvas, FigureCanvasAgg) else FigureCanvasAgg(figure)
     canvas.draw()
-    buffer = io.BytesIO()
-    Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(buffer, "PNG", compress_level=1)
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+
+def png(picture: Figure | Image.Image) -> bytes:
+    """Une figure ou une image, en PNG."""
+    image, buffer = picture if isinstance(picture, Image.Image) else raster(picture), io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
 
 
 def _tick(value: float, _position: int | None = None) -> str:
-    return french(value, 0) if abs(value - round(value)) < 1e-9 else french(value, 4).rstrip("0")
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-
-
-def _figure(figure: Any) -> Figure:
-    if not isinstance(figure, Figure):
-        raise TypeError(
-            f"draw a rendu {type(figure).__name__} ; il faut une Figure, comme celle de show_grid."
-        )
-    return figure
+    """Un nombre à quatre décimales au plus, sans zéros inutiles."""
+    return french(value, 0) if abs(value - round(value)) < 1e-9 else french(value, 4).rstrip("0").rstrip(",")
 
 
 def _slider(frames: list[bytes], names: list[str], description: str) -> Any:
@@ -154,8 +148,7 @@ def _strip(frames: list[bytes], names: list[str]) -> Figure:
 
 
 def _teach_kernel() -> None:
-    """Une Figure ne sait s'afficher dans un carnet que si pyplot a été chargé : on l'apprend au noyau au
-    besoin."""
+    """Une Figure ne sait s'afficher dans un carnet que si pyplot a été chargé : on l'apprend au noyau au besoin."""
     shell = sys.modules["IPython"].get_ipython()
     try:
         shell.display_formatter.formatters["image/png"].lookup_by_type(Figure)

@@ -15,6 +15,7 @@ from gan_course.engine.shapes import call
 from gan_course.evaluation import evaluation_mode
 from gan_course.features import Features, load_features
 from gan_course.latent import check_labels
+from gan_course.metrics import as_tensor, check_rows
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,11 @@ def invert(
         labels = check_labels(generator, labels, len(images))
         if start is None:
             start = _closest_draws(generator, images, labels, candidates, seed)
-        _check_codes(start, len(images), generator.latent_dim)
+        start = check_rows("start", start, generator.latent_dim)
+        if len(start) != len(images):
+            raise ValueError(f"start : {len(start)} codes reçus pour {len(images)} images ; il en faut autant.")
         # Adam perd ses petits pas dans une demi-précision : z garde au moins 32 bits.
-        z = start.detach().clone().to(parameter.device, torch.promote_types(parameter.dtype, torch.float32))
+        z = start.clone().to(parameter.device, torch.promote_types(parameter.dtype, torch.float32))
         _descend(generator, images, labels, z.requires_grad_(), steps, lr, prior)
         with torch.no_grad():
             found = _generate(generator, z, labels)
@@ -145,28 +148,15 @@ def _checked_images(generator: nn.Module, images: Tensor) -> Tensor:
     return images.detach().float()
 
 
-def _check_codes(codes: Tensor, count: int, latent_dim: int) -> None:
-    if not isinstance(codes, Tensor) or tuple(codes.shape) != (count, latent_dim):
-        got = tuple(codes.shape) if isinstance(codes, Tensor) else type(codes).__name__
-        raise ValueError(f"start : {got} reçu ; il faut un code par image, ({count}, {latent_dim}).")
-    if not codes.isfinite().all():
-        raise ValueError("start contient NaN ou l'infini. Vérifiez d'où viennent ces codes.")
-
-
 def _checked_attributes(codes: Tensor, attributes: Tensor) -> tuple[Tensor, Tensor]:
     """Vérifie codes et attributes ; les rend en réels de même type, les attributs en 0 et 1."""
-    for name, values in (("codes", codes), ("attributes", attributes)):
-        if not isinstance(values, Tensor):
-            raise ValueError(
-                f"{name} : {type(values).__name__} reçu ; il faut un tenseur. Un jeu chargé avec attributes=False n'a "
-                "pas d'attributs : rechargez-le sans cette option."
-            )
-    if codes.dim() != 2 or attributes.dim() != 2 or len(codes) != len(attributes) or not attributes.numel():
+    if attributes is None:
+        raise ValueError("attributes : None reçu ; un jeu chargé avec attributes=False n'en a pas, rechargez-le sans.")
+    codes, attributes = check_rows("codes", codes), as_tensor("attributes", attributes)
+    if attributes.dim() != 2 or len(codes) != len(attributes) or not attributes.numel():
         raise ValueError(
             f"codes {tuple(codes.shape)} et attributes {tuple(attributes.shape)} reçus ; il faut (N, D) et (N, P)."
         )
-    if not codes.isfinite().all():
-        raise ValueError("codes contient NaN ou l'infini. Vérifiez d'où viennent ces codes.")
     found = set(attributes.unique().tolist())
     if not (found <= {0, 1} or found <= {-1, 1}):
         low, high = attributes.min().item(), attributes.max().item()
@@ -179,15 +169,13 @@ def _checked_attributes(codes: Tensor, attributes: Tensor) -> tuple[Tensor, Tens
 
 
 @torch.no_grad()
-def _closest_draws(
-    generator: nn.Module, images: Tensor, labels: Tensor | None, candidates: int, seed: int, block: int = 128
-) -> Tensor:
+def _closest_draws(generator: nn.Module, images: Tensor, labels: Tensor | None, candidates: int, seed: int) -> Tensor:
     """Pour chaque image, celui de `candidates` tirages dont l'image lui ressemble le plus : (B, latent_dim)."""
     draw = torch.Generator().manual_seed(seed)
     best = torch.full((len(images),), math.inf, device=images.device)
     chosen = torch.zeros(len(images), generator.latent_dim, device=images.device)
-    for first in range(0, candidates, block):
-        z = torch.randn(min(block, candidates - first), generator.latent_dim, generator=draw).to(images.device)
+    for first in range(0, candidates, 128):
+        z = torch.randn(min(128, candidates - first), generator.latent_dim, generator=draw).to(images.device)
         for i, image in enumerate(images):
             # Un générateur conditionnel dessine chaque tirage dans la classe de l'image cherchée.
             if i == 0 or labels is not None:

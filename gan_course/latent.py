@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from gan_course.engine.numbers import check_positive
 from gan_course.engine.shapes import call, wrong_labels
 from gan_course.evaluation import evaluation_mode
+from gan_course.metrics import as_tensor, check_rows
 
 # Au-delà, le plan de rotation ne se lit plus dans des nombres de 32 bits : mieux vaut refuser qu'inventer un
 # chemin.
@@ -24,9 +25,8 @@ def lerp(a: Tensor, b: Tensor, t: float | Tensor) -> Tensor:
     Entre deux tirages gaussiens de dimension D, le milieu a pour norme √(D/2) environ au lieu de √D : le
     générateur n'a presque jamais vu de tels points pendant l'entraînement. Voir `slerp`.
     """
-    dtype = getattr(a, "dtype", None)
-    a, b, t = _checked(a, b, t)
-    return ((1 - t) * a + t * b).to(dtype)
+    start, end, t = _checked(a, b, t)
+    return ((1 - t) * start + t * end).to(a.dtype)
 
 
 def slerp(a: Tensor, b: Tensor, t: float | Tensor) -> Tensor:
@@ -41,17 +41,13 @@ def slerp(a: Tensor, b: Tensor, t: float | Tensor) -> Tensor:
     Lève ValueError si un vecteur est nul (il n'a pas de direction) ou si a et b sont opposés (une infinité de
     chemins se valent), TypeError si les entrées ne sont pas des tenseurs réels.
     """
-    dtype = getattr(a, "dtype", None)
-    a, b, t = _checked(a, b, t)
-    norm_a = torch.linalg.vector_norm(a, dim=-1, keepdim=True)
-    norm_b = torch.linalg.vector_norm(b, dim=-1, keepdim=True)
-    _require_rows(
-        (norm_a + norm_b).isfinite(), f"a une norme trop grande pour {a.dtype}", "Réduisez ces vecteurs"
-    )
+    start, end, t = _checked(a, b, t)
+    norm_a = torch.linalg.vector_norm(start, dim=-1, keepdim=True)
+    norm_b = torch.linalg.vector_norm(end, dim=-1, keepdim=True)
     _require_rows(
         (norm_a > 0) & (norm_b > 0), "contient un vecteur nul, qui n'a pas de direction", "Tirez-en un autre"
     )
-    unit_a, unit_b = a / norm_a, b / norm_b
+    unit_a, unit_b = start / norm_a, end / norm_b
     # L'arc cosinus du produit scalaire perd la moitié des décimales près de 0 et de π ; cette tangente,
     # aucune.
     difference = torch.linalg.vector_norm(unit_a - unit_b, dim=-1, keepdim=True)
@@ -67,7 +63,7 @@ def slerp(a: Tensor, b: Tensor, t: float | Tensor) -> Tensor:
     weight_a = torch.where(parallel, 1 - t, ((1 - t) * omega).sin() / sine)
     weight_b = torch.where(parallel, t, (t * omega).sin() / sine)
     direction = weight_a * unit_a + weight_b * unit_b
-    return (((1 - t) * norm_a + t * norm_b) * direction).to(dtype)
+    return (((1 - t) * norm_a + t * norm_b) * direction).to(a.dtype)
 
 
 @torch.no_grad()
@@ -85,7 +81,10 @@ def walk(
     entier) ou une par ligne (B,). how : "slerp" ou "lerp". Le générateur passe en mode évaluation le temps du
     calcul. Lève TypeError ou ValueError si un argument ne convient pas.
     """
-    check_path(steps, how)
+    if how not in ("slerp", "lerp"):
+        raise ValueError(f'how={how!r} ; choisissez "slerp" ou "lerp".')
+    if check_positive("steps", steps) < 2:
+        raise ValueError(f"steps={steps} ; il faut au moins deux étapes, le départ et l'arrivée.")
     parameter = next(generator.parameters())
     start, end = (torch.atleast_2d(as_tensor(name, z)).to(parameter.device) for name, z in (("z0", z0), ("z1", z1)))
     path = (slerp if how == "slerp" else lerp)(start, end, torch.linspace(0, 1, steps, device=parameter.device))
@@ -105,9 +104,7 @@ def loop(generator: nn.Module, points: Tensor, steps: int = 8, y: int | Tensor |
     Chaque étape est une interpolation sphérique de `steps` images, sans répéter les arrivées : un GIF y tourne sans
     à-coup. Lève TypeError ou ValueError si un argument ne convient pas, comme `walk`.
     """
-    points, steps = as_tensor("points", points), check_positive("steps", steps)
-    if points.dim() != 2 or len(points) < 2:
-        raise ValueError(f"points est de forme {tuple(points.shape)} ; il faut (K, D), deux points au moins.")
+    points, steps = check_rows("points", points, generator.latent_dim, least=2), check_positive("steps", steps)
     images = walk(generator, points, points.roll(-1, dims=0), steps + 1, y)
     return images[:, :-1].flatten(0, 1)
 
@@ -129,22 +126,6 @@ def check_labels(generator: nn.Module, labels: int | Tensor | None, count: int) 
         raise ValueError(problem)
     # Une copie : sous inference_mode(), les étiquettes reçues ne serviraient pas à une descente de gradient.
     return None if labels is None else labels.to(next(generator.parameters()).device, copy=True)
-
-
-def check_path(steps: int, how: str) -> None:
-    """Lève TypeError ou ValueError si `walk` ne peut pas suivre ce chemin."""
-    if how not in ("slerp", "lerp"):
-        raise ValueError(f'how={how!r} ; choisissez "slerp" ou "lerp".')
-    if check_positive("steps", steps) < 2:
-        raise ValueError(f"steps={steps} ; il faut au moins deux étapes, le départ et l'arrivée.")
-
-
-def as_tensor(name: str, values: object, expected: str = "un tenseur de réels, comme torch.randn(4, 64)") -> Tensor:
-    """Un tableau ou une liste de nombres, en tenseur ; TypeError, en nommant `name`, si ce n'en est pas."""
-    try:
-        return torch.as_tensor(values)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{name} : {type(values).__name__} reçu ; il faut {expected}.") from error
 
 
 def _checked(a: Tensor, b: Tensor, t: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gan_course.engine.numbers import check_positive
+from gan_course.metrics import check_rows
 
 
 @dataclass(frozen=True)
@@ -42,26 +43,26 @@ def correspondence(
     fit, held = order.chunk(2)
     if check_positive("k", k) > len(fit):
         raise ValueError(f"k={k} voisins demandés ; l'ajustement a {len(fit)} images : il faut de 1 à ce nombre.")
-    _refuse_constants(parameters[fit], parameters[held])
+    halves = parameters[fit], parameters[held]
+    constant = torch.stack([half.amin(0) == half.amax(0) for half in halves]).any(0).nonzero().flatten().tolist()
+    if constant:
+        raise ValueError(
+            f"Paramètre(s) n° {constant} : constants dans une moitié des images, ils n'ont rien à expliquer. Ôtez-les, "
+            "ou prenez plus d'images."
+        )
     x, y = (_standardize(v[fit], v) for v in (codes, parameters))
     canonical = canonical_correlations(x[fit], y[fit], x[held], y[held], ridge)
     weights = _ridge(x[fit], y[fit], ridge)
     nearest = torch.cdist(x[held], x[fit]).topk(k, largest=False).indices
-    return Correspondence(
-        canonical,
-        _r2(x[held] @ weights, y[held]),
-        _r2(y[fit][nearest].mean(1), y[held]),
-    )
+    return Correspondence(canonical, _r2(x[held] @ weights, y[held]), _r2(y[fit][nearest].mean(1), y[held]))
 
 
-def chance(
-    codes: Tensor, parameters: Tensor, repeats: int = 5, seed: int = 0, k: int = 10
-) -> list[Correspondence]:
+def chance(codes: Tensor, parameters: Tensor, repeats: int = 5, seed: int = 0) -> list[Correspondence]:
     """Les mêmes mesures quand les paramètres sont mélangés : ce que le hasard donne, `repeats` fois."""
     codes, parameters = _checked(codes, parameters)
     draw = torch.Generator().manual_seed(seed)
     shuffles = [torch.randperm(len(parameters), generator=draw) for _ in range(check_positive("repeats", repeats))]
-    return [correspondence(codes, parameters[shuffle], seed + i, k) for i, shuffle in enumerate(shuffles)]
+    return [correspondence(codes, parameters[shuffle], seed + i) for i, shuffle in enumerate(shuffles)]
 
 
 def canonical_correlations(
@@ -83,12 +84,7 @@ def canonical_correlations(
 
 
 def _checked(codes: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
-    for name, values in (("codes", codes), ("parameters", parameters)):
-        if not isinstance(values, Tensor) or values.dim() != 2 or not values.shape[1]:
-            got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
-            raise ValueError(f"{name} : {got} reçu ; il faut un tenseur (N, D), une ligne par image, D ≥ 1.")
-        if not values.isfinite().all():
-            raise ValueError(f"{name} contient NaN ou l'infini. Vérifiez d'où viennent ces nombres.")
+    codes, parameters = check_rows("codes", codes), check_rows("parameters", parameters)
     if len(codes) != len(parameters):
         raise ValueError(f"{len(codes)} codes pour {len(parameters)} jeux de paramètres : il en faut autant.")
     needed = 4 * (codes.shape[1] + parameters.shape[1])
@@ -97,17 +93,7 @@ def _checked(codes: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
             f"{len(codes)} images ne suffisent pas pour {codes.shape[1]} + {parameters.shape[1]} nombres : une "
             f"corrélation apparaîtrait par hasard. Prenez-en {needed} au moins."
         )
-    return codes.detach().cpu().double(), parameters.detach().cpu().double()
-
-
-def _refuse_constants(*halves: Tensor) -> None:
-    """Lève ValueError si une colonne est constante dans une des moitiés : elle n'a pas de variance à expliquer."""
-    constant = torch.stack([half.amin(0) == half.amax(0) for half in halves]).any(0).nonzero().flatten().tolist()
-    if constant:
-        raise ValueError(
-            f"Paramètre(s) n° {constant} : constants dans une moitié des images, ils n'ont rien à expliquer. Ôtez-les, "
-            "ou prenez plus d'images."
-        )
+    return codes.cpu().double(), parameters.cpu().double()
 
 
 def _standardize(fit: Tensor, values: Tensor) -> Tensor:

@@ -75,7 +75,7 @@ def test_sliders_move_the_image(monkeypatch):
 def test_two_clicks_make_a_walk(monkeypatch):
     monkeypatch.setattr(explorer, "interactive", lambda: True)
     generator, codes = Stretched(), 3 * torch.randn(8, 3, generator=torch.Generator().manual_seed(1))
-    box = explorer.pick_and_walk(generator, codes, steps=5)
+    box = explorer.pick_and_walk(generator, codes)
     *rows, label, slider, view = box.children
     buttons = [face.children[1] for row in rows for face in row.children]
     assert len(buttons) == 8 and slider.disabled
@@ -154,11 +154,9 @@ def test_a_forgotten_unpacking_is_said():
     "call, message",
     [
         (lambda g: explorer.principal_directions(g, 2, points=0), "points doit valoir au moins 1"),
-        (lambda g: explorer.explore(g, float("nan") * torch.eye(3)), "directions contient NaN"),
-        (lambda g: explorer.pick_and_walk(g, torch.eye(3), how="droit"), "how='droit'"),
-        (lambda g: explorer.pick_and_walk(g, torch.eye(3), steps=1), "steps=1"),
+        (lambda g: explorer.explore(g, float("nan") * torch.eye(3)), "directions.: NaN"),
         (lambda g: explorer.explore(g, torch.zeros(2, 5)), r"\(2, 5\)"),
-        (lambda g: explorer.explore(g, torch.eye(3), torch.zeros(2)), r"origin \(2,\)"),
+        (lambda g: explorer.explore(g, torch.eye(3), torch.zeros(2)), r"origin.*\(1, 2\)"),
         (lambda g: explorer.explore(g, torch.eye(3), names=["un"]), "1 noms pour 3"),
         (lambda g: explorer.pick_and_walk(g, torch.zeros(1, 3)), r"\(1, 3\)"),
         (lambda g: explorer.pick_and_walk(g, torch.zeros(4, 2)), r"\(4, 2\)"),

@@ -76,8 +76,6 @@ def test_slerp_refuses_zero_and_antipodal_rows_by_number():
     with pytest.raises(ValueError, match="oppose a et b"):
         slerp(a[0], -a[0], 0.5)
     torch.testing.assert_close(lerp(a[0], -a[0], 0.5), torch.zeros(4))
-    with pytest.raises(ValueError, match="La ligne 1 a une norme trop grande.*float32"):
-        slerp(a, torch.stack([a[0], 1e30 * a[0], a[0]]), 0.5)
 
 
 @pytest.mark.parametrize("interpolate", [lerp, slerp])
@@ -154,5 +152,5 @@ def test_a_loop_closes_without_repeating_its_corners():
     torch.testing.assert_close(images[::4], corners, atol=1e-5, rtol=0)
     last = walk(generator, points[2], points[0], 5)[0, 3]
     torch.testing.assert_close(images[-1], last)
-    with pytest.raises(ValueError, match="deux points au moins"):
+    with pytest.raises(ValueError, match="N d'au moins 2"):
         loop(generator, points[:1])

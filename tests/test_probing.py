@@ -57,16 +57,15 @@ def test_canonical_correlation_of_two_gaussians():
         (torch.zeros(100), torch.zeros(100, 4), r"\(N, D\)"),
         (torch.zeros(100, 2), torch.zeros(99, 4), "100 codes pour 99"),
         (torch.full((100, 2), float("nan")), torch.zeros(100, 4), "NaN"),
-        ("codes", torch.zeros(100, 4), "str reçu"),
-        (torch.zeros(100, 2), None, "parameters : NoneType reçu"),
-        (torch.zeros(100, 2), [[0.0]] * 100, "parameters : list reçu"),
-        (torch.zeros(100, 0), torch.zeros(100, 4), r"codes : \(100, 0\)"),
-        (torch.zeros(100, 2), torch.zeros(100, 0), r"parameters : \(100, 0\)"),
+        ("codes", torch.zeros(100, 4), "codes.: str reçu"),
+        (torch.zeros(100, 2), None, "parameters.: NoneType reçu"),
+        (torch.zeros(100, 0), torch.zeros(100, 4), r"codes.: \(100, 0\)"),
+        (torch.zeros(100, 2), torch.zeros(100, 0), r"parameters.: \(100, 0\)"),
     ],
 )
 @pytest.mark.parametrize("measure", [correspondence, chance])
 def test_bad_input_is_said(measure, codes, parameters, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         measure(codes, parameters)
 
 

@@ -5,7 +5,6 @@ s'affiche une fois et une seule. Une grille est une seule image, agrandie d'un f
 reste un carré net.
 """
 
-import io
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,8 @@ from torch import Tensor
 from gan_course.diagnosis import moving_average, read_series
 from gan_course.engine.files import atomic_write, check_writable
 from gan_course.engine.numbers import french
-from gan_course.figures import DPI, finish_axes, new_figure, panels, png, spread
+from gan_course.features import as_uint8
+from gan_course.figures import DPI, finish_axes, new_figure, panels, raster, spread
 from gan_course.latent import walk
 
 # Palette d'Okabe et Ito (2008) : distincte pour tous les daltonismes.
@@ -178,9 +178,7 @@ def show_strips(images: Tensor, times: Sequence[str], label: str, names: Sequenc
     return figure
 
 
-def save_animation(
-    frames: Iterable, path: str | os.PathLike, fps: float = 8, columns: int | None = None
-) -> Path:
+def save_animation(frames: Iterable, path: str | os.PathLike, fps: float = 8) -> Path:
     """Écrit un GIF en boucle et rend son chemin : typiquement un même z vu au fil de l'entraînement.
 
     frames : images de la suite, toutes du même genre : lots (N, C, H, W) (mis en grille), Figure, ou tableaux
@@ -197,7 +195,7 @@ def save_animation(
         raise ValueError(f"« {path.name} » n'est pas un nom de GIF : faites-le finir par .gif.")
     if not 0.5 <= fps <= 50:
         raise ValueError(f"fps={fps} ; un GIF se lit de 0,5 à 50 images par seconde.")
-    images = [_frame(frames[i], columns) for i in spread(len(frames), 100)]
+    images = [_frame(frames[i]) for i in spread(len(frames), 100)]
     if len({image.size for image in images}) > 1:
         raise ValueError("Les images de l'animation n'ont pas toutes la même taille.")
     check_writable(path.parent)
@@ -209,29 +207,12 @@ def save_animation(
 
 
 def _pixels(images: Tensor) -> Tensor:
-    """Lot (N, 3, H, W) en uint8 sur le processeur, après vérification."""
-    if not isinstance(images, (Tensor, np.ndarray)):
-        raise TypeError(f"Images de type {type(images).__name__} ; il faut un tenseur : jeu.images[:20].")
-    images = torch.as_tensor(images).detach().cpu()
-    if images.dim() != 4 or images.shape[1] not in (1, 3) or images.numel() == 0:
-        raise ValueError(
-            f"Images de forme {tuple(images.shape)} ; il faut (N, C, H, W) non vide, avec C = 1 ou 3. "
-            "Pour une seule image, écrivez image[None]."
-        )
-    if len(images) > MAX_IMAGES:
-        raise ValueError(f"{len(images)} images seraient illisibles : montrez-en moins, images[:64].")
-    if images.dtype != torch.uint8:
-        if not images.is_floating_point():
-            raise ValueError(f"Images de type {images.dtype} ; il faut des réels de [-1, 1] ou torch.uint8.")
-        images = images.float()
-        low, high = float(images.min()), float(images.max())
-        if not np.isfinite([low, high]).all():
-            raise ValueError("Les images contiennent NaN ou l'infini : le réseau qui les a faites a divergé.")
-        if max(-low, high) > 10:
-            reason = f"Les valeurs vont de {french(low)} à {french(high)}"
-            raise ValueError(f"{reason} ; il faut [-1, 1], ou torch.uint8 pour [0, 255].")
-        images = ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    return images.expand(-1, 3, -1, -1)
+    """Lot (N, 3, H, W) en uint8 sur le processeur ; un générateur sans tanh peut dépasser [-1, 1], et se montre."""
+    images = torch.from_numpy(images) if isinstance(images, np.ndarray) else images
+    pixels = as_uint8(images, slack=9).detach().cpu()
+    if len(pixels) > MAX_IMAGES:
+        raise ValueError(f"{len(pixels)} images seraient illisibles : montrez-en moins, images[:64].")
+    return pixels.expand(-1, 3, -1, -1)
 
 
 def _columns(count: int, columns: int | None, titles: Sequence[str] | None) -> int:
@@ -249,8 +230,7 @@ def _columns(count: int, columns: int | None, titles: Sequence[str] | None) -> i
 
 
 def _mosaic(pixels: Tensor, columns: int, head: int = 0) -> np.ndarray:
-    """Une seule image (H, W, 3) de la grille : un pixel blanc entre les cases, `head` pixels au-dessus de
-    chacune."""
+    """Une seule image (H, W, 3) de la grille : un pixel blanc entre les cases, `head` pixels au-dessus de chacune."""
     count, _, height, width = pixels.shape
     rows = -(-count // columns)
     cells = torch.full((rows * columns, 3, height + 1 + head, width + 1), 255, dtype=torch.uint8)
@@ -305,15 +285,15 @@ def _curve(
     return values
 
 
-def _frame(frame: Any, columns: int | None) -> Image.Image:
+def _frame(frame: Any) -> Image.Image:
     """Une image de l'animation, près de MAX_SIDE : agrandie d'un facteur entier, aux pixels nets, ou réduite."""
     if isinstance(frame, Figure):
-        image = Image.open(io.BytesIO(png(frame)))
+        image = raster(frame)
     elif isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.shape[2:] == (3,):
         image = Image.fromarray(frame)
     else:
         pixels = _pixels(frame)
-        image = Image.fromarray(_mosaic(pixels, _columns(len(pixels), columns, None)))
+        image = Image.fromarray(_mosaic(pixels, _columns(len(pixels), None, None)))
     factor = MAX_SIDE / max(image.size)
     if factor >= 1:
         return image.resize([side * int(factor) for side in image.size], Image.Resampling.NEAREST)

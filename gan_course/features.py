@@ -66,24 +66,29 @@ class Features:
         return torch.cat(parts)
 
 
-def as_uint8(images: Tensor) -> Tensor:
-    """Rend des images (N, C, H, W) en uint8 ; réelles, elles doivent être dans [-1, 1] et sont arrondies.
+def as_uint8(images: Tensor, slack: float = 0.01) -> Tensor:
+    """Rend des images (N, C, H, W) en uint8 ; réelles, il les faut dans [-1, 1], à `slack` près : elles sont arrondies.
 
     L'arrondi est celui d'un fichier d'image : sans lui, le 8 bits des vraies images suffirait à les reconnaître.
     Lève TypeError ou ValueError si ce n'est pas un lot d'images, ou s'il n'est pas à cette échelle.
     """
     if not isinstance(images, Tensor) or not (images.dtype == torch.uint8 or images.is_floating_point()):
         received = images.dtype if isinstance(images, Tensor) else type(images).__name__
-        raise TypeError(f"Il faut des images uint8, ou réelles dans [-1, 1] ; reçu : {received}.")
+        raise TypeError(
+            f"Il faut un tenseur d'images, uint8 ou réelles dans [-1, 1], comme jeu.images[:20] ; reçu : {received}."
+        )
     if images.dim() != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
-        raise ValueError(f"Images de forme {tuple(images.shape)} ; il faut (N, C, H, W), N >= 1 et C = 1 ou 3.")
+        raise ValueError(
+            f"Images de forme {tuple(images.shape)} ; il faut (N, C, H, W), N >= 1 et C = 1 ou 3. Pour une seule "
+            "image, écrivez image[None]."
+        )
     if images.dtype == torch.uint8:
         return images
     low, high = (bound.item() for bound in images.aminmax())  # NaN s'il y a un NaN
-    if not -1.01 <= low <= high <= 1.01:
+    if not -1 - slack <= low <= high <= 1 + slack:
         raise ValueError(
-            f"Images réelles de {low:.3g} à {high:.3g} ; il les faut dans [-1, 1]. Un NaN vient d'un entraînement "
-            "qui a divergé ; une autre échelle, d'un générateur sans tanh."
+            f"Images réelles de {low:.3g} à {high:.3g} ; il les faut dans [-1, 1], ou en torch.uint8 pour [0, 255]. Un "
+            "NaN vient d'un entraînement qui a divergé ; une autre échelle, d'un générateur sans tanh."
         )
     return images.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
 
@@ -123,17 +128,16 @@ def pixels(size: int = 8, channels: int = 3) -> Features:
     return Features(name, channels * size * size, f"bilinéaire avec filtre, {size} px", network)
 
 
-def inception(path: str | Path | None = None, device: str | torch.device | None = None) -> Features:
+def inception(device: str | torch.device | None = None) -> Features:
     """Donne l'espace du FID des articles : la couche de 2 048 nombres d'Inception v3, par torch-fidelity.
 
-    path    le fichier de poids de torch-fidelity ; None : cherché une fois (96 Mo), gardé avec les données
-    device  None prend le meilleur appareil
+    Ses poids (96 Mo) sont cherchés une fois et gardés dans « weights », à côté des données : un fichier qu'on y pose
+    soi-même est vérifié, et suffit. `device` : None prend le meilleur appareil.
 
     Les images grises sont répétées sur trois canaux. Il faut plus de 2 048 images pour une covariance de plein
     rang ; les articles en prennent 10 000 ou 50 000. Sources : Szegedy et al., 2016 ; Heusel et al., 2017.
 
-    Lève ImportError sans torch-fidelity, FileNotFoundError ou ValueError si `path` n'est pas ce fichier,
-    ConnectionError si le réseau manque.
+    Lève ImportError sans torch-fidelity, ConnectionError si le réseau manque.
     """
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
@@ -143,16 +147,11 @@ def inception(path: str | Path | None = None, device: str | torch.device | None 
             'Sans lui : features.pixels(8), ou features.load_features("digits").'
         ) from error
     (url,) = INCEPTION.urls.values()
-    if path is None:
-        folder = data_root() / "weights"
-        fetch([INCEPTION], folder, f"Recommencez plus tard, ou prenez {url} ailleurs et posez-le dans « {folder} ».")
-        path = folder / INCEPTION.name
-    elif not Path(path).is_file():
-        raise FileNotFoundError(f"« {path} » n'existe pas. Prenez le fichier de {url}, ou path=None.")
-    elif problem := INCEPTION.problem(Path(path)):
-        raise ValueError(f"« {path} » n'est pas le fichier attendu : {problem}. Reprenez-le : {url}")
+    folder = data_root() / "weights"
+    fetch([INCEPTION], folder, f"Recommencez plus tard, ou prenez {url} ailleurs et posez-le dans « {folder} ».")
     device = best_device() if device is None else torch.device(device)
-    model = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path))
+    weights = str(folder / INCEPTION.name)
+    model = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=weights)
     model = model.to(device).eval()
     name, resizer = f"inception-v3-2048-{INCEPTION.digest[:8]}", "bilinéaire de TensorFlow 1, 299 px (torch-fidelity)"
     return Features(name, 2048, resizer, lambda x: model(x.expand(-1, 3, -1, -1))[0], device, batch_size=32)

@@ -155,14 +155,11 @@ def test_inception_without_torch_fidelity(monkeypatch):
 
 def test_inception_refuses_other_weights(tmp_path, monkeypatch):
     pytest.importorskip("torch_fidelity")
-    with pytest.raises(FileNotFoundError, match="n'existe pas.*https://"):
-        inception(tmp_path / "absent.pth")
-    (tmp_path / "autre.pth").write_bytes(b"autre")
-    with pytest.raises(ValueError, match="n'est pas le fichier attendu.*https://"):
-        inception(tmp_path / "autre.pth")
     monkeypatch.setenv("GAN_COURSE_DATA", str(tmp_path))
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / features.INCEPTION.name).write_bytes(b"autre")
     monkeypatch.setattr(features, "INCEPTION", features.INCEPTION._replace(urls={"ici": "http://127.0.0.1:9/poids"}))
-    with pytest.raises(ConnectionError, match="posez-le dans « .*weights »"):
+    with pytest.raises(ConnectionError, match="posez-le dans «.*weights.»"):
         inception()
 
 
@@ -174,11 +171,13 @@ def test_inception_wiring(tmp_path, monkeypatch):
         patch.setattr(theirs, "load_state_dict_from_url", lambda *_, **__: {})
         patch.setattr(nn.init, "trunc_normal_", lambda tensor, *_, **__: tensor)
         model = theirs.FeatureExtractorInceptionV3("essai", ["2048"])
-    path = tmp_path / "poids.pth"
+    path = tmp_path / "weights" / features.INCEPTION.name
+    path.parent.mkdir()
     torch.save(model.state_dict(), path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     monkeypatch.setattr(features, "INCEPTION", features.INCEPTION._replace(digest=digest))
-    space = inception(path, device="cpu")
+    monkeypatch.setenv("GAN_COURSE_DATA", str(tmp_path))
+    space = inception(device="cpu")
     images = torch.randint(0, 256, (1, 1, 16, 16), dtype=torch.uint8)
     torch.testing.assert_close(space(images), model(images.expand(-1, 3, -1, -1))[0])
     assert space.dim == 2048 and space.name.startswith("inception-v3-2048-") and "299" in space.resizer

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from numbers import Real
 from typing import Any
 
-import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,6 +21,7 @@ from gan_course.engine.shapes import call
 from gan_course.evaluation import evaluation_mode
 from gan_course.figures import finish_axes, in_kernel, new_figure, panels, png
 from gan_course.losses import find_loss
+from gan_course.metrics import check_rows
 
 DRAWING_SHARE = 0.05  # part du temps que le dessin peut prendre
 PRINT_EVERY = 10.0  # secondes entre deux lignes, quand la sortie est un fichier
@@ -34,7 +34,6 @@ def follow(
     every: float = 1.0,
     samples: int = 25,
     seed: int = 0,
-    labels: Iterable[int] | Tensor | None = None,
     real: Tensor | None = None,
 ) -> Iterator[Any]:
     """Rend les Progress de `run` (ce que rend train()) en les montrant : échantillons, pertes et scores.
@@ -44,7 +43,6 @@ def follow(
     samples  nombre d'images, tirées du générateur moyenné en mode évaluation, toujours pour le même z (graine
              `seed`) : deux figures se comparent. Un générateur conditionnel en montre un nombre entier de
              fois ses classes ; un générateur de points, 1 000 au moins
-    labels   classes demandées, répétées jusqu'à `samples` : labels=[7] ne montre que des 7
     real     points (M, 2) à dessiner sous le nuage, dans le laboratoire à deux dimensions
 
     Dans un carnet : une figure et une ligne, mises à jour sur place. Dans un terminal : la ligne seule ; dans
@@ -59,12 +57,7 @@ def follow(
         raise ValueError(f"every={every!r} ; il faut un nombre de secondes, 0 ou plus.")
     if not is_whole(samples) or not 1 <= samples <= 400:
         raise ValueError(f"samples={samples!r} ; il faut un entier de 1 à 400.")
-    if labels is not None:
-        numbers = labels.tolist() if isinstance(labels, Tensor | np.ndarray) else labels
-        if not isinstance(numbers, Iterable) or not (numbers := list(numbers)) or not all(map(is_whole, numbers)):
-            raise ValueError(f"labels={labels!r} ; il faut une liste de classes, par exemple [7].")
-        labels = torch.tensor(numbers)
-    return _follow(iter(run), _Screen(every, _Sampler(samples, seed, labels), real))
+    return _follow(iter(run), _Screen(every, _Sampler(samples, seed), real))
 
 
 def _follow(run: Iterator[Any], screen: "_Screen") -> Iterator[Any]:
@@ -85,9 +78,10 @@ def _follow(run: Iterator[Any], screen: "_Screen") -> Iterator[Any]:
 class _Sampler:
     """Échantillons d'un générateur pour un z fixé, tiré une fois pour toutes sur le processeur."""
 
-    def __init__(self, samples: int, seed: int, labels: Tensor | None = None) -> None:
-        self.samples, self.seed, self.labels = samples, seed, labels
+    def __init__(self, samples: int, seed: int) -> None:
+        self.samples, self.seed = samples, seed
         self.z: Tensor | None = None
+        self.labels: Tensor | None = None
         self.columns: int | None = None
 
     def __call__(self, generator: nn.Module, device: torch.device) -> Tensor:
@@ -107,18 +101,11 @@ class _Sampler:
         count, classes = self.samples, getattr(generator, "num_classes", 0)
         if draws_points(generator):
             count = max(count, MIN_POINTS)
-        if classes and self.labels is None:
-            self.labels = torch.arange(classes)
+        if classes:
             count = classes * math.ceil(count / classes)
+            self.labels = torch.arange(count) % classes
             self.columns = classes if classes <= 20 else None
-        if not classes:
-            self.labels = None
-        elif int(self.labels.min()) < 0 or int(self.labels.max()) >= classes:
-            raise ValueError(f"labels={self.labels.tolist()} ; les classes vont de 0 à {classes - 1}.")
-        else:
-            self.labels = self.labels.repeat(math.ceil(count / len(self.labels)))[:count]
-        source = torch.Generator().manual_seed(self.seed)
-        self.z = torch.randn(count, generator.latent_dim, generator=source)
+        self.z = torch.randn(count, generator.latent_dim, generator=torch.Generator().manual_seed(self.seed))
 
 
 class _Screen:
@@ -253,13 +240,13 @@ def show_points(fake: Tensor, real: Tensor | None = None, ax: Axes | None = None
     """
     if ax is None:
         _, ax = panels(width=4.6, height=4.6)
-    clouds = [(_finite(fake), ORANGE, "générés", 5)]
+    clouds = [(check_rows("Les points", fake, dim=2).cpu().float(), ORANGE, "générés", 5)]
     if real is not None:
-        clouds.insert(0, (_finite(real), GREY, "réels", 3))
+        clouds.insert(0, (check_rows("Les points réels", real, dim=2).cpu().float(), GREY, "réels", 3))
     for points, colour, name, size in clouds:
         ax.scatter(*points.T, s=size, color=colour, label=name, alpha=0.6, linewidths=0)
     # Le cadre suit les vrais points s'il y en a : il ne bouge pas d'une figure à l'autre.
-    reach = 1.25 * max(float(np.abs(clouds[0][0]).max()), 1e-3)
+    reach = 1.25 * max(float(clouds[0][0].abs().max()), 1e-3)
     ax.set(xlim=(-reach, reach), ylim=(-reach, reach), xlabel="x₁", ylabel="x₂", aspect="equal")
     finish_axes(ax)
     return ax.figure
@@ -279,12 +266,3 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes:02d} min"
     return f"{minutes} min {whole % 60:02d} s" if minutes else f"{whole} s"
-
-
-def _finite(points: Tensor) -> np.ndarray:
-    points = torch.as_tensor(points).detach().cpu().float()
-    if points.dim() != 2 or points.shape[1] != 2 or len(points) == 0:
-        raise ValueError(f"Points de forme {tuple(points.shape)} ; il faut (N, 2), non vide.")
-    if not bool(points.isfinite().all()):
-        raise ValueError("Les points contiennent NaN ou l'infini : le générateur a divergé.")
-    return points.numpy()

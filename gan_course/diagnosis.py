@@ -1,8 +1,6 @@
-"""« Est-ce que ça s'entraîne ? » : un verdict en français, avec ses preuves, tiré de l'historique et
-d'échantillons.
+"""« Est-ce que ça s'entraîne ? » : un verdict en français, avec ses preuves, tiré de l'historique et d'échantillons.
 
-Les seuils sont des règles empiriques, réglées sur de petits entraînements (points, chiffres) ; ils peuvent se
-tromper.
+Les seuils sont des règles empiriques, réglées sur de petits entraînements (points, chiffres) ; ils peuvent se tromper.
 """
 
 import math
@@ -17,6 +15,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from gan_course.engine.numbers import french
 from gan_course.losses import Loss, Reading, find_loss
+from gan_course.metrics import density_coverage, precision_recall
 
 MIN_STEPS = 100  # en deçà, le dernier quart compte moins de 25 pas : le hasard des lots y domine
 MIN_SAMPLES = 16  # en deçà, une distance moyenne entre échantillons ne dit rien de leur loi
@@ -218,23 +217,22 @@ def _collapse(fakes: Tensor | None, reals: Tensor | None, facts: list[str]) -> l
             "Les vrais échantillons sont tous identiques : leur diversité ne peut servir de référence."
         )
     ratio = float(torch.pdist(fakes).mean()) / spread
-    real_distances = torch.cdist(reals, reals)
-    near_real = real_distances.fill_diagonal_(math.inf).min(dim=1).values
+    near_real = torch.cdist(reals, reals).fill_diagonal_(math.inf).min(dim=1).values
     near_fake = torch.cdist(fakes, fakes).fill_diagonal_(math.inf).min(dim=1).values
     twins = float((near_fake < DUPLICATE * near_real.median()).float().mean())
-    inside = torch.cdist(reals, fakes) <= real_distances.kthvalue(NEIGHBOURS, dim=1, keepdim=True).values
-    precision, coverage = float(inside.any(dim=0).float().mean()), float(inside.any(dim=1).float().mean())
     reasons = [
         (ratio < LOW_DIVERSITY, f"distance moyenne entre faux : {french(ratio)} fois celle entre vrais"),
         (twins > MANY_DUPLICATES, f"{french(100 * twins, 0)} % des faux ont un double presque identique"),
-        (
-            # Sur des images, un faux flou est proche de tout : cette mesure n'a de sens que pour des points.
-            fakes.shape[1] == 2 and precision > FAITHFUL and coverage < 1 - FORGOTTEN,
-            f"{french(100 * precision, 0)} % des faux tombent près d'un vrai, mais "
-            f"{french(100 * coverage, 0)} % des vrais ont un faux près d'eux",
-        ),
     ]
-    facts += [text for hit, text in reasons[:2] if not hit]
+    facts += [text for hit, text in reasons if not hit]
+    if fakes.shape[1] == 2:  # sur des images, un faux flou est proche de tout : cette mesure n'y a pas de sens
+        precision = precision_recall(reals, fakes, NEIGHBOURS).precision
+        coverage = density_coverage(reals, fakes, NEIGHBOURS).coverage
+        text = (
+            f"{french(100 * precision, 0)} % des faux tombent près d'un vrai, mais {french(100 * coverage, 0)} % des "
+            "vrais ont un faux près d'eux"
+        )
+        reasons.append((precision > FAITHFUL and coverage < 1 - FORGOTTEN, text))
     return [("effondrement", text) for hit, text in reasons if hit]
 
 

@@ -26,8 +26,8 @@ from gan_course.engine.checks import (
     check_recipe_fits,
     check_same_run,
     describe_run,
+    end_if_never_started,
     rehearse,
-    warn_if_never_started,
     warn_if_slow,
 )
 from gan_course.engine.device import Compute, average_gradients, broadcast_weights, choose_compute
@@ -166,7 +166,8 @@ def takes_labels(network: nn.Module) -> Callable:
     try:
         inspect.signature(network.forward).bind("x", None)
     except TypeError:
-        return lambda x, y=None: network(x)
+        if not getattr(network, "num_classes", 0):
+            return lambda x, y=None: network(x)
     return network
 
 
@@ -233,7 +234,7 @@ def train(
     rehearse(gan, images)
     run = Run(gan, images, int(steps), checkpoint, int(seed), checkpoint_every)
     loop = run.loop()
-    weakref.finalize(loop, warn_if_never_started, run.started).atexit = False
+    weakref.finalize(loop, end_if_never_started, run.started, run.file).atexit = False
     return loop
 
 
@@ -361,20 +362,20 @@ class Run:
         self.say(text)
 
     def save(self) -> None:
-        """Enregistre tout, si le pas courant ne l'est pas déjà et si les poids sont des nombres finis."""
+        """Enregistre tout, si le pas courant ne l'est pas déjà ; TrainingDiverged si un poids n'est plus un nombre."""
         if self.file is None or self.step == self.saved_step:
             return
         with self.interruption.working if not self.interruption.working.locked() else nullcontext():
-            gan = self.gan
-            weights = [*gan.generator.parameters(), *gan.discriminator.parameters()]
-            # Un nombre qui n'est pas fini rend la somme infinie ou indéfinie : une opération par tenseur.
-            if not all(math.isfinite(weight.detach().double().sum()) for weight in weights):
-                self.diverge()
-            if gan.compute.rank == 0:
-                parts = {name: part.state_dict() for name, part in gan.parts().items()}
-                facts = {"step": self.step, "seconds": self.seconds, "history": self.rows[: self.step].cpu().clone()}
-                self.file.save({**self.identity, **parts, **facts})
-            self.saved_step = self.step
+            parts = {name: part.state_dict() for name, part in self.gan.parts().items()}
+            facts = {"step": self.step, "seconds": self.seconds, "history": self.rows[: self.step].cpu().clone()}
+            try:
+                if self.file.save({**self.identity, **parts, **facts}):
+                    self.saved_step = self.step
+            except CheckpointError:
+                weights = [*self.gan.generator.parameters(), *self.gan.discriminator.parameters()]
+                if not all(bool(weight.isfinite().all()) for weight in weights):
+                    self.diverge()
+                raise
 
     def save_or_warn(self) -> None:
         """Un enregistrement en cours de route : s'il échoue, on le dit et l'on continue ; seul le dernier s'impose."""
@@ -389,6 +390,8 @@ class Run:
         kept = "rien n'est enregistré (checkpoint=None)."
         if self.file is not None:
             kept = f"tout est enregistré dans {self.file.path}. Relancez pour continuer."
+            if self.saved_step < self.step:
+                kept = f"une cellule relancée a pris la suite dans {self.file.path}."
         raise quiet(TrainingInterrupted(f"Entraînement interrompu au pas {self.step} sur {self.steps} : {kept}"))
 
     def diverge(self) -> None:

@@ -320,7 +320,7 @@ def test_a_damaged_last_one_falls_back_to_the_one_before(path, capsys):
 def test_two_damaged_files_are_both_named(path):
     path.write_bytes(b"abc")
     path.with_name("run.previous.pt").write_bytes(b"")
-    with pytest.raises(CheckpointError, match=r"run\.pt est illis.*run\.previous\.pt est illis.*supprimez les deux"):
+    with pytest.raises(CheckpointError, match=r"run\.pt est illis.*run\.previous\.pt est illis.*Supprimez"):
         read(path)
 
 
@@ -417,10 +417,6 @@ def bad(**change):
     return state(2) | change
 
 
-def nested(depth):
-    return [nested(depth - 1)] if depth else 0
-
-
 def spoiled(part, value):
     spoilt = state(2)
     tensor = next(t for t in spoilt[part].values() if isinstance(t, torch.Tensor))
@@ -433,17 +429,12 @@ INVALID = {
        for key in SCHEMA if key != "format"},
     **{f"{key} d'un autre type": (lambda key=key: bad(**{key: {1, 2}}), f"« {key} »")
        for key in SCHEMA if key != "format"},
-    "pas négatif": (lambda: bad(step=-1), "« step »"),
+    "pas négatif": (lambda: bad(step=-1), "pour -1 pas"),
     "pas booléen": (lambda: bad(step=True), "« step »"),
-    "durée indéfinie": (lambda: bad(seconds=float("nan")), "« seconds »"),
     "historique plat": (lambda: bad(history=torch.zeros(10)), "« history »"),
-    "historique entier": (lambda: bad(history=torch.zeros(2, 5, dtype=torch.int64)), "« history »"),
-    "historique trop court": (lambda: bad(history=torch.zeros(1, 5)), "1 mesures pour 2 pas"),
-    "recette de tenseurs": (lambda: bad(recipe={"g_lr": torch.ones(2)}), "« recipe »"),
+    "historique trop court": (lambda: bad(history=torch.zeros(1, 5)), r"« history » est de forme \(1, 5\) pour 2 pas"),
     "architecture d'un seul": (lambda: bad(architecture={"generator": []}), "« architecture »"),
-    "sans fond": (lambda: bad(scaler={"x": nested(30)}), "« scaler » est trop profond"),
-    "objet": (lambda: bad(scaler={"x": {1}}), r"objet inattendu \(set\) dans scaler : x"),
-    "tenseur immense": (lambda: bad(ema={"x": torch.tensor([float("nan")]).expand(10**13)}), "NaN dans ema : x"),
+    "tenseur immense": (lambda: bad(ema={"x": torch.zeros(1).expand(10**13)}), "sans contenu dans ema : x"),
     "recouvrement immense": (
         lambda: bad(ema={"x": torch.zeros(20_001).as_strided((10_000, 10_000), (1, 1))}),
         "sans contenu dans ema : x"),
@@ -481,13 +472,13 @@ def test_large_but_finite_weights_are_not_infinite(path):
 @needs_fork
 def test_another_process_is_refused_until_the_first_is_gone(path):
     Checkpoint(path).save(state(1))
-    with other_process(lambda: Checkpoint(path)) as (pid, _):
-        assert f"Un autre entraînement (processus {pid}) écrit déjà {path}" in refusal(lambda: Checkpoint(path))
+    with other_process(lambda: Checkpoint(path)):
+        assert f"Un autre entraînement écrit déjà {path}" in refusal(lambda: Checkpoint(path))
         assert read(path)["step"] == 1  # lire reste permis
     with Checkpoint(path) as checkpoint:  # tué net, l'autre n'a rien rendu ; son verrou est mort avec lui
         checkpoint.save(state(2))
         with other_process(lambda: refusal(lambda: Checkpoint(path))) as (_, said):
-            assert f"(processus {os.getpid()}) écrit déjà" in said
+            assert "écrit déjà" in said
     with other_process(lambda: refusal(lambda: Checkpoint(path))) as (_, said):
         assert said == ""
 
@@ -556,7 +547,7 @@ def test_two_writers_without_locks_never_mix(path, without_locks):
 def test_what_killed_processes_left_is_removed(locks, path, request):
     if not locks:
         request.getfixturevalue("without_locks")
-    names = [".run.pt.99999-0123abcd.tmp", ".run.pt.99998-0123abcd.tmp", ".run.pt.notes.tmp", ".a.pt.9-0123abcd.tmp"]
+    names = ["run.pt.0123abcd.tmp", "run.pt.89abcdef.tmp", "run.pt.notes", "a.pt.0123abcd.tmp"]
     for name in names:
         path.with_name(name).touch()
     os.utime(path.with_name(names[0]), (0, 0))
@@ -574,14 +565,14 @@ def test_a_checkpoint_must_be_a_file_name(name, tmp_path, monkeypatch):
 
 
 def test_train_refuses_a_bad_name_before_training(tmp_path):
-    with pytest.raises(CheckpointError, match="c'est ici un dossier"):
+    with pytest.raises(CheckpointError, match="et non un dossier"):
         train(*pair(points), RING, Recipe(), 1, checkpoint=tmp_path)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pas de tubes nommés sous Windows")
 def test_a_pipe_never_blocks(path):
     os.mkfifo(path)
-    with pytest.raises(CheckpointError, match="c'est ici un tube"):
+    with pytest.raises(CheckpointError, match="un nom de fichier"):
         Checkpoint(path)
     path.unlink()
     checkpoint = Checkpoint(path)

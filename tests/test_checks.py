@@ -35,7 +35,7 @@ class Discriminator(nn.Module):
 
 class Conditional(Generator):
     def forward(self, z, y):
-        return super().forward(z)
+        return super().forward(z + y[:, None])
 
 
 def run(generator=None, discriminator=None, images=DIGITS, recipe=RECIPE, steps=2, **options):
@@ -101,8 +101,8 @@ def test_the_wrong_kind_of_argument_is_named(change, words):
         (dict(generator=Generator().double()), "float64.*float32"),
         (dict(discriminator=Discriminator().half()), "float16.*float32"),
         (dict(generator=with_attribute(Generator(), latent_dim="10")), "latent_dim='10'"),
-        (dict(generator=Conditional()), "num_classes vaut 0"),
-        (dict(generator=with_attribute(Generator(), num_classes=10)), "num_classes vaut 10"),
+        (dict(generator=Conditional()), "générateur échoue.*forward.self, x., sauf si num_classes"),
+        (dict(generator=with_attribute(Generator(), num_classes=10)), "forward.self, x, y., car num_classes"),
         (dict(discriminator=Discriminator(lambda scores: (scores, scores))), r"rendu tuple.*\(4,\)"),
         (dict(discriminator=Discriminator(lambda scores: None)), "rendu NoneType"),
         (dict(generator=Generator(lambda x: x[..., :14, :14])), r"\(4, 1, 14, 14\).*\(4, 1, 28, 28\)"),

@@ -259,7 +259,7 @@ COLOUR = ImageSet(torch.zeros(100, 3, 32, 32, dtype=torch.uint8))
         (dict(steps=-5), "steps=-5"),
         (dict(steps=2.5), "entier"),
         (dict(recipe=Recipe(batch_size=5000)), "5000 dépasse le jeu, qui compte 1500"),
-        (dict(images=COLOUR), r"\(1, 28, 28\).*\(3, 32, 32\)"),
+        (dict(images=COLOUR), r"\(4, 1, 28, 28\).*\(4, 3, 32, 32\)"),
         (dict(generator=no_latent()), "latent_dim"),
         (dict(discriminator=Sigmoid()), "sigmoïde"),
         (dict(discriminator=dcgan.Discriminator((1, 28, 28), width=8), recipe=Recipe(penalty="r1")), "BatchNorm"),

@@ -6,23 +6,21 @@ relit tel quel. Autour de runs/gan.pt :
 
     runs/gan.previous.pt    le point d'avant, repris si le dernier est abîmé
     runs/.gan.pt.lock       tenu par le processus qui écrit ; le fichier lui survit, le verrou non
-    runs/.gan.pt.….tmp      un point en cours d'écriture ; ceux d'un processus tué sont effacés par le suivant
+    runs/gan.pt.….tmp       un point en cours d'écriture ; ceux d'un processus tué sont effacés par le suivant
 """
 
 import errno
+import glob
 import hashlib
 import math
 import os
 import pickle
-import re
-import secrets
 import shutil
-import stat
 import sys
 import time
 import weakref
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -30,6 +28,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 
+from gan_course.engine.files import atomic_write
 from gan_course.engine.progress import FIELDS
 
 try:
@@ -43,9 +42,11 @@ SEAL = b"gan_course sha256 "
 SEALED = 2 + len(SEAL) + 64  # longueur du commentaire, sur deux octets, puis le commentaire
 LONGEST_NAME = 200  # octets, sur les 255 que permettent les disques : le nom provisoire est plus long
 OLD = 3600  # secondes après lesquelles un fichier provisoire est abandonné, là où aucun verrou ne le dit
-DEEPEST = 8  # dictionnaires et listes emboîtés dans l'état d'un optimiseur : trois suffisent à torch
-PLAIN = (type(None), bool, int, float, str)
 PARTS = ("generator", "discriminator", "ema", "g_optimizer", "d_optimizer", "scaler")
+SCHEMA: dict[str, type | tuple[type, ...]] = {
+    "format": int, "step": int, "seconds": (int, float), "history": Tensor, "recipe": dict, "architecture": dict,
+    "data": (str, int, float), "seed": int, "world_size": int, **dict.fromkeys(PARTS, dict),
+}  # fmt: skip
 
 
 class CheckpointError(RuntimeError):
@@ -73,10 +74,9 @@ class Checkpoint:
         self.path = _destination(path)
         self.previous = self.path.with_stem(f"{self.path.stem}.previous")
         self._sound = False  # le dernier point est-il bon ? Seul un bon point prend la place du précédent.
-        self._process, self._lock, self._locked = os.getpid(), None, False
+        self._lock, self._locked = None, False
         if writer:
             self._take_place()
-            self._remove_leftovers()
 
     def __enter__(self) -> "Checkpoint":
         return self
@@ -87,7 +87,7 @@ class Checkpoint:
     def close(self) -> None:
         """Rend la place d'écrivain. Sans effet si un autre l'a déjà prise."""
         if self._holds_place():
-            del _writers[self.path]
+            del _writers[os.getpid(), self.path]
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -102,8 +102,7 @@ class Checkpoint:
         """
         if not self.path.exists():
             if self.previous.exists():
-                text = f"{self.path} n'existe pas : on part de zéro. Pour reprendre, copiez-y {self.previous}."
-                print(text, file=sys.stderr)
+                _say(f"{self.path} n'existe pas : on part de zéro. Pour reprendre, copiez-y {self.previous}.")
             return None
         try:
             state = _read(self.path, map_location)
@@ -111,75 +110,68 @@ class Checkpoint:
             return state
         except _Unusable as error:
             last = error
-        if not self.previous.exists():
-            raise CheckpointError(
-                f"{self.path} {last}. Supprimez-le pour repartir de zéro, ou donnez un autre nom à checkpoint=."
-            ) from last
         try:
             state = _read(self.previous, map_location)
-        except _Unusable as error:
+        except (_Unusable, FileNotFoundError) as error:
+            other = "" if isinstance(error, FileNotFoundError) else f", et {self.previous} {error}"
             raise CheckpointError(
-                f"{self.path} {last}, et {self.previous} {error}. Remettez une copie saine de l'un des deux, supprimez "
-                "les deux pour repartir de zéro, ou donnez un autre nom à checkpoint=."
-            ) from error
-        text = f"{self.path} {last} ; on reprend le précédent, {self.previous}, au pas {state['step']}."
-        print(text, file=sys.stderr)
+                f"{self.path} {last}{other}. Supprimez-le pour repartir de zéro, ou donnez un autre nom à checkpoint=."
+            ) from last
+        _say(f"{self.path} {last} ; on reprend le précédent, {self.previous}, au pas {state['step']}.")
         return state
 
-    def save(self, state: dict[str, Any]) -> None:
-        """Écrit `state` de façon atomique, et garde le point d'avant.
+    def save(self, state: dict[str, Any]) -> bool:
+        """Écrit `state` de façon atomique, et garde le point d'avant. Rend False si un autre a pris la place.
 
-        Le fichier est d'abord écrit à côté, forcé sur le disque, puis renommé : à tout instant, `path` contient le
-        point précédent entier ou le nouveau entier. Sans effet si un autre a pris la place.
-
-        Lève CheckpointError si l'état ne se relirait pas (NaN dans les poids, clé absente) ou si l'écriture échoue
-        (disque plein, dossier protégé) ; ce qui était enregistré est alors intact.
+        À tout instant, `path` contient le point précédent entier ou le nouveau entier. Lève CheckpointError si l'état
+        ne se relirait pas (NaN dans les poids, clé absente) ou si l'écriture échoue (disque plein, dossier protégé) ;
+        ce qui était enregistré est alors intact.
         """
         if not self._holds_place():
-            return
-        temporary = self._provisional()
+            return False
+        state = {"format": FORMAT, **state}
         try:
-            state = {"format": FORMAT, **state}
             validate(state)
-            _write(temporary, state)
-            if self._holds_place():
+            with atomic_write(self.path) as file:
+                torch.save(state, file)
+                _seal(file)
                 self._keep_previous()
-                os.replace(temporary, self.path)
-                self._sound = True
         except _Unusable as error:
             raise CheckpointError(
-                f"L'état à enregistrer dans {self.path} {error}. Le point précédent, s'il existait, est intact."
+                f"L'état à enregistrer dans {self.path} {error}. Le point d'avant, s'il existait, est intact."
             ) from error
         except (OSError, RuntimeError) as error:  # torch.save signale un disque plein par RuntimeError
             raise CheckpointError(
                 f"Impossible d'écrire le point de reprise {self.path} ({error}). Le précédent, s'il existait, est "
                 "intact. Libérez de la place ou choisissez un autre dossier."
             ) from error
-        finally:
-            with suppress(OSError):  # ne pas masquer l'erreur expliquée ci-dessus
-                temporary.unlink(missing_ok=True)
+        self._sound = True
+        return True
 
     def _keep_previous(self) -> None:
         """Donne au dernier point, s'il est bon, un second nom : le premier ne disparaît à aucun moment."""
         if not self._sound or not self.path.exists():
             return
-        second = self._provisional()
+        second = self.path.with_name(f"{self.path.name}.previous.tmp")
+        second.unlink(missing_ok=True)
         try:
-            try:
-                os.link(self.path, second)
-            except OSError:  # Drive, FAT : pas de second nom pour un même fichier
-                shutil.copyfile(self.path, second)
-            os.replace(second, self.previous)
-        finally:  # entre deux noms d'un même fichier, POSIX veut que replace réussisse sans rien faire
-            second.unlink(missing_ok=True)
+            os.link(self.path, second)
+        except OSError:  # Drive, FAT : pas de second nom pour un même fichier
+            shutil.copyfile(self.path, second)
+        os.replace(second, self.previous)
+        second.unlink(missing_ok=True)  # entre deux noms d'un même fichier, POSIX veut que replace ne fasse rien
 
     def _take_place(self) -> None:
-        older = _writers.get(self.path)
-        if older is not None and older._process == self._process:
+        older = _writers.get((os.getpid(), self.path))
+        if older is not None:
             self._lock, self._locked, older._lock = older._lock, older._locked, None
         else:
             self._open_lock()
-        _writers[self.path] = self
+        _writers[os.getpid(), self.path] = self
+        for leftover in self.path.parent.glob(f"{glob.escape(self.path.name)}.*.tmp"):
+            with suppress(OSError):  # un autre vient de l'effacer, ou il n'est pas à nous
+                if self._locked or time.time() - leftover.stat().st_mtime > OLD:
+                    leftover.unlink()
 
     def _open_lock(self) -> None:
         """Ouvre et verrouille le fichier témoin ; le créer montre aussi que le dossier accepte l'écriture."""
@@ -195,63 +187,40 @@ class Checkpoint:
         self._lock = os.fdopen(descriptor, "r+b")
         taken = _lock(self._lock)
         if taken is False:
-            holder = self._lock.read(20).decode("ascii", "replace")
             self._lock.close()
             raise CheckpointError(
-                f"Un autre entraînement (processus {holder or 'inconnu'}) écrit déjà {self.path}. Attendez qu'il "
-                "finisse ou arrêtez-le (un autre carnet ouvert ?), ou donnez un autre nom à checkpoint=."
+                f"Un autre entraînement écrit déjà {self.path}. Attendez qu'il finisse ou arrêtez-le (un autre carnet "
+                "ouvert ?), ou donnez un autre nom à checkpoint=."
             )
         self._locked = taken is True
-        with suppress(OSError):  # disque plein : on ne saura pas dire qui écrit, rien de plus
-            self._lock.truncate(0)
-            self._lock.write(str(self._process).encode())
-            self._lock.flush()
 
     def _holds_place(self) -> bool:
-        # Après un fork, l'enfant hérite de l'objet mais pas du verrou.
-        return _writers.get(self.path) is self and self._process == os.getpid()
-
-    def _provisional(self) -> Path:
-        return self.path.with_name(f".{self.path.name}.{self._process}-{secrets.token_hex(4)}.tmp")
-
-    def _remove_leftovers(self) -> None:
-        """Efface les fichiers provisoires des morts : qui tient le verrou est seul vivant ; sinon, les vieux."""
-        pattern = re.compile(rf"\.{re.escape(self.path.name)}\.(\d+)-[0-9a-f]{{8}}\.tmp")
-        with suppress(OSError):
-            for file in self.path.parent.iterdir():
-                found = pattern.fullmatch(file.name)
-                if found is None:
-                    continue
-                writer_gone = self._locked and int(found[1]) != self._process
-                with suppress(OSError):  # un autre vient de l'effacer, ou il n'est pas à nous
-                    if writer_gone or time.time() - file.stat().st_mtime > OLD:
-                        file.unlink()
+        # Le numéro de processus : après un fork, l'enfant hérite de l'objet mais pas du verrou.
+        return _writers.get((os.getpid(), self.path)) is self
 
 
 # Qui écrit quoi dans ce processus. Par référence faible : un entraînement oublié rend sa place.
-_writers: weakref.WeakValueDictionary[Path, Checkpoint] = weakref.WeakValueDictionary()
+_writers: weakref.WeakValueDictionary[tuple[int, Path], Checkpoint] = weakref.WeakValueDictionary()
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def _destination(path: str | os.PathLike) -> Path:
     """Le chemin absolu, « ~ » développé, liens suivis. Lève CheckpointError s'il ne peut être un point de reprise."""
-    wanted = f'checkpoint={path!r} reçu ; il faut un nom de fichier, par exemple "runs/gan.pt"'
-    text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
-    if not isinstance(text, str) or not text or "\0" in text or text.endswith(("/", os.sep)):
-        raise CheckpointError(f"{wanted}.")
     try:
+        text = os.fspath(path)
         # Absolu : un os.chdir au milieu de l'entraînement ne doit pas déplacer le fichier.
         absolute = Path(os.path.realpath(Path(text).expanduser()))
-        too_long = len(os.fsencode(absolute.name)) > LONGEST_NAME
-        mode = stat.S_IFREG if too_long else absolute.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError):  # le dossier sera créé, ou son refus expliqué
-        return absolute
-    except (OSError, RuntimeError, ValueError) as error:  # « ~inconnu », dossier interdit, caractère impossible
-        raise CheckpointError(f"{wanted}, dans un dossier où l'on peut écrire ({error}).") from error
-    if too_long:
-        raise CheckpointError(f"{wanted}, de {LONGEST_NAME} octets au plus.")
-    if not stat.S_ISREG(mode):
-        kind = "un dossier" if stat.S_ISDIR(mode) else "un tube, une prise ou un périphérique"
-        raise CheckpointError(f"{wanted} ; c'est ici {kind}.")
+        ordinary = not absolute.exists() or absolute.is_file()  # un tube ferait attendre sans fin
+        fits = ordinary and not text.endswith(("/", os.sep)) and len(os.fsencode(absolute.name)) <= LONGEST_NAME
+    except (TypeError, OSError, RuntimeError, ValueError):  # octets, « ~inconnu », nom trop long, caractère nul
+        fits = False
+    if not fits:
+        raise CheckpointError(
+            f'checkpoint={path!r} reçu ; il faut un nom de fichier, par exemple "runs/gan.pt", et non un dossier.'
+        )
     return absolute
 
 
@@ -264,65 +233,21 @@ def _lock(file: BinaryIO) -> bool | None:
         if fcntl is not None:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         else:
-            file.seek(2**30)  # loin du numéro de processus, que Windows ne laisserait plus lire
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-            file.seek(0)
     except OSError as error:
-        file.seek(0)
         return False if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK) else None
     return True
 
 
-class _Hashing:
-    """Un fichier dont les octets sont condensés à mesure qu'ils s'écrivent."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file, self.digest, self.flush = file, hashlib.sha256(), file.flush
-
-    def write(self, data: bytes) -> int:
-        self.digest.update(data)
-        return self.file.write(data)
+def _seal(file: BinaryIO) -> None:
+    """Ajoute à l'archive que torch.save vient d'écrire le condensé de tous ses octets, en commentaire."""
+    file.seek(0)
+    comment = SEAL + hashlib.file_digest(file, "sha256").hexdigest().encode()
+    file.seek(-2, os.SEEK_END)  # un zip sans commentaire finit par sa longueur, zéro
+    file.write(len(comment).to_bytes(2, "little") + comment)
 
 
-def _write(path: Path, state: dict[str, Any]) -> None:
-    """Écrit `state`, scellé, dans un fichier neuf ; rendu une fois sur le disque."""
-    with open(path, "xb") as file:
-        hashing = _Hashing(file)
-        torch.save(state, hashing)
-        comment = SEAL + hashing.digest.hexdigest().encode()
-        file.seek(-2, os.SEEK_END)  # un zip sans commentaire finit par sa longueur, zéro
-        file.write(len(comment).to_bytes(2, "little") + comment)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _read(path: Path, map_location: torch.device | str) -> dict[str, Any]:
-    """L'état, vérifié et valide, que contient `path`. Lève _Unusable, ou CheckpointError d'un format futur."""
-    try:
-        if not path.is_file():  # ouvrir un tube attendrait sans fin
-            raise _Unusable("n'est pas un fichier ordinaire")
-        with open(path, "rb") as file:
-            _check_bytes(file)
-            file.seek(0)
-            state = torch.load(file, map_location=map_location, weights_only=True)
-        if isinstance(state, dict) and isinstance(state.get("format"), int) and state["format"] > FORMAT:
-            raise CheckpointError(
-                f"{path} a été écrit par une version plus récente de gan_course (format {state['format']}, "
-                f"celle-ci lit jusqu'au format {FORMAT}). Mettez gan_course à jour."
-            )
-        validate(state)
-        return state
-    except (_Unusable, CheckpointError):
-        raise
-    except pickle.UnpicklingError as error:  # torch y parle anglais, de ses propres options
-        raise _Unusable("contient autre chose que des tenseurs, des nombres et des textes") from error
-    except OSError as error:
-        raise _Unusable(f"ne se lit pas ({error.strerror or error})") from error
-    except Exception as error:  # pickle, zip et torch ont chacun leurs exceptions pour un fichier mal formé
-        raise _Unusable(f"est illisible ({type(error).__name__})") from error
-
-
-def _check_bytes(file: BinaryIO) -> None:
+def _check_seal(file: BinaryIO) -> None:
     """Lève _Unusable si un octet a changé, ou si le contenu déplié dépasserait le fichier (une bombe)."""
     size = file.seek(0, os.SEEK_END)
     body = size - SEALED
@@ -344,88 +269,64 @@ def _check_bytes(file: BinaryIO) -> None:
         raise _Unusable("est illisible : son contenu annoncé dépasse sa taille")
 
 
-def _is_whole(value: object, lowest: float = -math.inf) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= lowest
-
-
-def _is_settings(value: object) -> bool:
-    def is_plain(v: object) -> bool:
-        return isinstance(v, PLAIN) or isinstance(v, tuple | list) and all(isinstance(item, PLAIN) for item in v)
-
-    return isinstance(value, dict) and all(isinstance(k, str) and is_plain(v) for k, v in value.items())
-
-
-def _is_architecture(value: object) -> bool:
-    lines = [value.get(name) for name in PARTS[:2]] if isinstance(value, dict) else [None]
-    return all(isinstance(part, list) and all(isinstance(line, str) for line in part) for part in lines)
-
-
-def _is_history(value: object) -> bool:
-    floats = isinstance(value, Tensor) and value.is_floating_point()
-    return floats and value.ndim == 2 and value.shape[1] == len(FIELDS)
-
-
-# Ce que contient un point de reprise : clé, ce qui la rend acceptable, et comment le dire.
-SCHEMA: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "format": (lambda v: _is_whole(v, 1), "un entier d'au moins 1"),
-    "step": (lambda v: _is_whole(v, 0), "un entier positif ou nul"),
-    "seconds": (lambda v: isinstance(v, int | float) and 0 <= v < math.inf, "une durée en secondes"),
-    "history": (_is_history, f"un tenseur de flottants (pas, {len(FIELDS)})"),
-    "recipe": (_is_settings, "un dictionnaire de réglages"),
-    "architecture": (_is_architecture, "la description des deux réseaux"),
-    "data": (lambda v: isinstance(v, PLAIN), "une empreinte, texte ou nombre"),
-    "seed": (_is_whole, "un entier"),
-    "world_size": (lambda v: _is_whole(v, 1), "un entier d'au moins 1"),
-    **{part: (lambda v: isinstance(v, dict), "un dictionnaire") for part in PARTS},
-}
+def _read(path: Path, map_location: torch.device | str) -> dict[str, Any]:
+    """L'état, vérifié et valide, que contient `path`. Lève _Unusable, FileNotFoundError, ou CheckpointError."""
+    try:
+        if path.exists() and not path.is_file():  # ouvrir un tube attendrait sans fin
+            raise _Unusable("n'est pas un fichier ordinaire")
+        with open(path, "rb") as file:
+            _check_seal(file)
+            file.seek(0)
+            state = torch.load(file, map_location=map_location, weights_only=True)
+        if isinstance(state, dict) and isinstance(state.get("format"), int) and state["format"] > FORMAT:
+            raise CheckpointError(
+                f"{path} a été écrit par une version plus récente de gan_course (format {state['format']}, "
+                f"celle-ci lit jusqu'au format {FORMAT}). Mettez gan_course à jour."
+            )
+        validate(state)
+        return state
+    except (_Unusable, CheckpointError, FileNotFoundError):
+        raise
+    except pickle.UnpicklingError as error:  # torch y parle anglais, de ses propres options
+        raise _Unusable("contient autre chose que des tenseurs, des nombres et des textes") from error
+    except OSError as error:
+        raise _Unusable(f"ne se lit pas ({error.strerror or error})") from error
+    except Exception as error:  # pickle, zip et torch ont chacun leurs exceptions pour un fichier mal formé
+        raise _Unusable(f"est illisible ({type(error).__name__})") from error
 
 
 def validate(state: object) -> None:
     """Lève _Unusable, en nommant la clé, si `state` n'est pas l'état complet et cohérent d'un entraînement."""
     if not isinstance(state, dict) or "format" not in state:
         raise _Unusable("n'est pas un point de reprise de gan_course")
-    for key, (holds, expected) in SCHEMA.items():
+    for key, kind in SCHEMA.items():
         if key not in state:
             raise _Unusable(f"est incomplet : « {key} » y manque")
-        if not holds(state[key]):
-            raise _Unusable(f"est mal formé : « {key} » devrait être {expected}")
-    if len(state["history"]) != state["step"]:
-        raise _Unusable(f"est mal formé : {len(state['history'])} mesures pour {state['step']} pas")
+        if not isinstance(state[key], kind) or isinstance(state[key], bool):
+            raise _Unusable(f"est mal formé : « {key} » y est de type {type(state[key]).__name__}")
+    if tuple(state["history"].shape) != (state["step"], len(FIELDS)):
+        shape = tuple(state["history"].shape)
+        raise _Unusable(f"est mal formé : « history » est de forme {shape} pour {state['step']} pas")
+    lines = [state["architecture"].get(name) for name in PARTS[:2]]
+    if not all(isinstance(part, list) and all(isinstance(line, str) for line in part) for part in lines):
+        raise _Unusable("est mal formé : « architecture » ne décrit pas les deux réseaux")
     for part in PARTS:
-        for name, value in _leaves(part, state[part]):
-            _check_value(part, name, value)
+        for name, tensor in _tensors(state[part]):
+            if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+                raise _Unusable(f"contient un tenseur sans contenu dans {part} : {name}")
+            # Une somme finie garantit des nombres finis ; infinie, elle peut avoir débordé.
+            if not math.isfinite(tensor.sum().abs()) and not bool(tensor.isfinite().all()):
+                kind = "des NaN" if bool(tensor.isnan().any()) else "des nombres infinis"
+                raise _Unusable(f"contient {kind} dans {part} : {name}")
 
 
-def _leaves(part: str, value: dict) -> Iterator[tuple[str, object]]:
-    """Chaque tenseur, nombre ou texte d'une partie, et son nom ; « state.0.exp_avg » pour un optimiseur."""
-    waiting, seen = [((), value)], set()
-    while waiting:
-        keys, value = waiting.pop()
-        if not isinstance(value, dict | list | tuple):
-            yield ".".join(map(str, keys)), value
-        elif len(keys) > DEEPEST:
-            raise _Unusable(f"est mal formé : « {part} » est trop profond")
-        elif id(value) not in seen:  # un même objet cité mille fois n'est parcouru qu'une
-            seen.add(id(value))
-            items = list(value.items() if isinstance(value, dict) else enumerate(value))
-            waiting += [((*keys, key), item) for key, item in reversed(items)]
-
-
-def _check_value(part: str, name: str, value: object) -> None:
-    if not isinstance(value, Tensor):
-        if not isinstance(value, PLAIN):
-            raise _Unusable(f"contient un objet inattendu ({type(value).__name__}) dans {part} : {name}")
-        return
-    # Une dimension de pas nul répète les mêmes nombres : la parcourir n'apprendrait rien, et pourrait ne pas finir.
-    value = value.detach()[tuple(slice(1) if stride == 0 else slice(None) for stride in value.stride())]
-    if value.is_meta or value.numel() * value.element_size() > value.untyped_storage().nbytes():
-        raise _Unusable(f"contient un tenseur sans contenu dans {part} : {name}")
-    # Une somme finie garantit des nombres finis, sans tenseur intermédiaire ; infinie, elle peut avoir débordé.
-    if not (value.is_floating_point() or value.is_complex()) or bool(value.sum().isfinite()):
-        return
-    if not bool(value.isfinite().all()):
-        kind = "des NaN" if bool(value.isnan().any()) else "des nombres infinis"
-        raise _Unusable(f"contient {kind} dans {part} : {name}")
+def _tensors(value: object, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Chaque tenseur d'une partie, et son nom ; « state.0.exp_avg » pour un optimiseur."""
+    if isinstance(value, Tensor):
+        yield name, value.detach()
+    elif isinstance(value, dict | list | tuple):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _tensors(item, f"{name}.{key}" if name else str(key))
 
 
 def describe_architecture(module: nn.Module) -> list[str]:

@@ -109,8 +109,8 @@ def choose_dtype(device: torch.device, precision: str) -> tuple[torch.dtype | No
     if device.type == "cpu" and precision == "mixed":
         if found := bf16_instructions():
             return torch.bfloat16, (
-                f"bf16 sur cpu : ce processeur multiplie les nombres de 16 bits bien plus vite que ceux de 32 ({found}) ; "
-                "les poids restent en 32"
+                "bf16 sur cpu : ce processeur multiplie les nombres de 16 bits bien plus vite que ceux de 32 "
+                f"({found}) ; les poids restent en 32"
             )
         return None, "float32 sur cpu : ce processeur ne gagne rien aux nombres de 16 bits"
     if device.type != "cuda":

@@ -9,19 +9,19 @@ import errno
 import io
 import multiprocessing
 import os
-import signal
 import sys
+import threading
+import time
 import warnings
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch.nn.functional import interpolate
+from torch.utils.data import DataLoader, Dataset
 
 from gan_course.data.cache import Block, Side
 from gan_course.data.folders import Listing, Reader, named, reads_heif
@@ -36,8 +36,6 @@ BROKEN = 2  # images illisibles tolérées dans un petit jeu ; un quart dans un
 BLOCK = 128  # images décodées ensemble, sauf si elles pèsent plus de BLOCK_BYTES
 BLOCK_BYTES = 2**23
 FEW = 1000  # jusqu'à ce nombre d'images, elles sont prêtes avant que d'autres processus n'aient démarré
-STRIP = 256  # lignes converties ensemble, dans une image de plus de 8 bits
-ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
 
 Decoded = tuple[list[int], np.ndarray | None, list[str]]  # numéros des images lues, leurs pixels, le nom des autres
 
@@ -51,41 +49,30 @@ def to_pixels(image: Image.Image, size: int, channels: int, crop: str | None = "
         raise ValueError(f"{image.width} × {image.height} pixels, c'est trop")
     with suppress(Exception):  # une orientation illisible n'ôte rien aux pixels
         ImageOps.exif_transpose(image, in_place=True)
-    side, box = min(image.size), (0, 0, *image.size)
-    if crop == "center":
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        box = (left, top, left + side, top + side)
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    box = (left, top, left + side, top + side) if crop == "center" else (0, 0, *image.size)
     if image.mode.startswith(("I", "F")):
-        image = Image.fromarray(_to_bytes(np.asarray(image.crop(box)), image.mode))
-        box = (0, 0, *image.size)
-    image = _reduced(image, box, side // (2 * size))
-    if image.mode in ALPHA_MODES or "transparency" in image.info:
-        image = image.convert("RGBA")
+        image = Image.fromarray(_to_bytes(np.asarray(image), image.mode))
+    if image.mode in ("1", "P") or (image.has_transparency_data and image.mode != "RGBA"):
+        image = image.convert("RGBA")  # la moyenne de deux numéros de palette n'est pas une couleur
+    if (factor := side // (2 * size)) < 2:
+        image = image.crop(box)
+    else:  # une grande photographie rétrécit d'abord par moyennes, pour la mémoire ; l'interpolation finit
+        smaller = ((box[2] - box[0]) // factor, (box[3] - box[1]) // factor)
+        image = image.resize(smaller, Image.Resampling.BOX, box)
+    if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    mode = "L" if channels == 1 else "RGB"
-    pixels = np.array(image if image.mode == mode else image.convert(mode))
+    pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
     return pixels.reshape(*pixels.shape[:2], channels)
 
 
-def _reduced(image: Image.Image, box: tuple[int, int, int, int], factor: int) -> Image.Image:
-    """Ce cadre de l'image ; une grande photographie y perd `factor` fois sa taille, par moyennes, pour la mémoire."""
-    if factor < 2:
-        return image.crop(box)
-    if image.mode in ("1", "P", "PA") or "transparency" in image.info:  # la moyenne de deux numéros n'est pas un gris
-        image = image.crop(box).convert("RGB" if image.mode == "1" or "transparency" not in image.info else "RGBA")
-        box = (0, 0, *image.size)
-    size = ((box[2] - box[0]) // factor, (box[3] - box[1]) // factor)
-    return image.resize(size, Image.Resampling.BOX, box)
-
-
 def _to_bytes(values: np.ndarray, mode: str) -> np.ndarray:
-    """Les valeurs d'une image PIL en 16 bits ou en réels, ramenées à 0…255, par bandes pour ménager la mémoire."""
+    """Les valeurs d'une image PIL en 16 bits ou en réels, ramenées à 0…255 ; en place, pour ménager la mémoire."""
     white = 65_535 if mode != "F" else 255 if np.nanmax(values, initial=0) > 1 else 1
-    out = np.empty(values.shape, np.uint8)
-    for start in range(0, len(values), STRIP):
-        strip = np.nan_to_num(values[start : start + STRIP].astype(np.float64))
-        out[start : start + STRIP] = (strip * (255 / white)).round().clip(0, 255)
-    return out
+    scaled = np.nan_to_num(values.astype(np.float32), copy=False)
+    scaled *= 255 / white
+    return scaled.round(out=scaled).clip(0, 255, out=scaled).astype(np.uint8)
 
 
 def resize(images: list[np.ndarray], size: int, crop: str | None = "center") -> np.ndarray:
@@ -93,9 +80,8 @@ def resize(images: list[np.ndarray], size: int, crop: str | None = "center") -> 
     out = np.full((len(images), images[0].shape[2], size, size), 255, np.uint8)
     for shape in {image.shape for image in images}:
         places = [i for i, image in enumerate(images) if image.shape == shape]
-        height, width = size, size
-        if crop == "fit":
-            height, width = (max(1, round(size * length / max(shape[:2]))) for length in shape[:2])
+        longest = max(shape[:2])
+        height, width = (max(1, round(size * side / longest)) if crop == "fit" else size for side in shape[:2])
         top, left = (size - height) // 2, (size - width) // 2
         # torch réduit des octets rangés par pixel avec les instructions vectorielles : dix fois plus vite que PIL, au
         # même résultat à un niveau près ; un lot d'un coup, plus vite qu'image par image.
@@ -105,12 +91,28 @@ def resize(images: list[np.ndarray], size: int, crop: str | None = "center") -> 
     return out
 
 
-class _Decoder:
-    """Décode les images de `listing`, dans le processus qui les demande."""
+class _Blocks(Dataset):
+    """Les images de `listing`, décodées par blocs dans le processus qui les demande."""
 
     def __init__(self, read: Reader, listing: Listing, size: int, channels: int, crop: str | None) -> None:
         self.read, self.listing, self.size, self.channels, self.crop = read, listing, size, channels, crop
         self.formats = (*FORMATS, "HEIF") if reads_heif() else FORMATS
+        count, together = len(listing.names), max(1, min(BLOCK, BLOCK_BYTES // (channels * size**2)))
+        self.ranges = [range(start, min(start + together, count)) for start in range(0, count, together)]
+
+    def __len__(self) -> int:
+        return len(self.ranges)
+
+    def __getitem__(self, index: int) -> Decoded | Exception:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # PIL commente, en anglais, les métadonnées qu'il ne comprend pas
+                results = {number: self._pixels(number) for number in self.ranges[index]}
+            good = {number: result for number, result in results.items() if not isinstance(result, str)}
+            broken = [result for result in results.values() if isinstance(result, str)]
+            return list(good), resize(list(good.values()), self.size, self.crop) if good else None, broken
+        except Exception as error:  # rendue : DataLoader la referait, en anglais et sans son numéro
+            return error
 
     def _pixels(self, number: int) -> np.ndarray | str:
         """Une image cadrée ; ou pourquoi elle est illisible."""
@@ -132,75 +134,44 @@ class _Decoder:
             reason = "ce n'est pas une image connue" if unknown else str(error) or type(error).__name__
             return f"{name} ({reason})"
 
-    def block(self, numbers: range) -> Decoded:
-        """Décode les images de ces numéros : pixels uint8 (k, channels, size, size), ou None s'il n'y en a aucune."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PIL commente, en anglais, les métadonnées qu'il ne comprend pas
-            results = {number: self._pixels(number) for number in numbers}
-        good = {number: result for number, result in results.items() if not isinstance(result, str)}
-        broken = [result for result in results.values() if isinstance(result, str)]
-        return list(good), resize(list(good.values()), self.size, self.crop) if good else None, broken
-
-    def send_blocks(self, ranges: list[range], sender: Connection, inherited: list[Connection]) -> None:
-        """Dans un processus à part : envoie ces blocs l'un après l'autre ; s'arrête si plus personne ne les reçoit."""
-        for connection in inherited:  # tant que nous les tenons, la mort de notre parent ne les fermerait pas
-            connection.close()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C arrête notre parent, qui nous arrête
-        torch.set_num_threads(1)
-        with ThreadPoolExecutor(1) as other, suppress(BrokenPipeError):
-            sent = None
-            for numbers in ranges:
-                try:
-                    result = self.block(numbers)
-                except Exception as error:
-                    result = error
-                if sent:
-                    sent.result()
-                sent = other.submit(sender.send, result)  # décoder le suivant n'attend pas que celui-ci soit reçu
-
 
 def _workers(count: int) -> int:
-    """Combien de processus décodent `count` images ; 0 : le nôtre."""
-    # Des fils se disputeraient l'interpréteur : à deux, ils gagnent un dixième, deux processus 1,6 fois. Hors de Linux,
-    # démarrer un processus, c'est importer torch de nouveau, et relire le programme qui n'a pas de « if __name__ ».
+    """Combien de processus décodent `count` images ; 0 : le nôtre."""
+    # Des fils se disputeraient l'interpréteur : à deux, ils gagnent un dixième, deux processus 1,6 fois. Hors de Linux,
+    # démarrer un processus, c'est importer torch de nouveau, et relire le programme qui n'a pas de « if __name__ ».
     if sys.platform != "linux" or count <= FEW or multiprocessing.current_process().daemon:
         return 0
     return min(4, len(os.sched_getaffinity(0)))
 
 
-def _blocks(decoder: _Decoder) -> Iterator[Decoded]:
-    """Ce que rend `decoder.block` pour toutes les images, dans l'ordre ; chaque processus a un bloc d'avance."""
-    count = len(decoder.listing.names)
-    together = max(1, min(BLOCK, BLOCK_BYTES // (decoder.channels * decoder.size**2)))
-    ranges = [range(start, min(start + together, count)) for start in range(0, count, together)]
-    workers = min(_workers(count), len(ranges))
-    fork, receivers, processes = multiprocessing.get_context("fork") if workers else None, [], []
+def _die_with(parent: int) -> None:
+    """Dans un processus qui décode : tué, le nôtre ne lit plus, et DataLoader attendrait sans fin qu'il le fasse."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _decoded(blocks: _Blocks) -> Iterator[Decoded]:
+    """Tous les blocs, dans l'ordre ; chaque processus qui décode en a au plus deux d'avance."""
+    results, here = map(blocks.__getitem__, range(len(blocks))), os.getpid()
+    if workers := _workers(len(blocks.listing.names)):
+        with suppress(OSError):  # plus de processus, ou de descripteurs : le nôtre suffit
+            results = iter(DataLoader(
+                blocks, batch_size=None, collate_fn=lambda block: block, num_workers=min(workers, len(blocks)),
+                multiprocessing_context="fork", worker_init_fn=lambda _: _die_with(here),
+                generator=torch.Generator(),  # sans lui, un nombre serait tiré de celui de l'étudiant
+            ))  # fmt: skip
     try:
-        try:
-            for k in range(workers):
-                receiver, sender = fork.Pipe(duplex=False)
-                receivers.append(receiver)
-                arguments = (ranges[k::workers], sender, receivers)
-                processes.append(fork.Process(target=decoder.send_blocks, args=arguments, daemon=True))
-                processes[-1].start()
-                sender.close()  # lui seul le tient : s'il meurt, nous le saurons
-        except OSError:  # plus de processus, ou de descripteurs : le nôtre suffit
-            workers = 0
-        if not workers:
-            yield from map(decoder.block, ranges)
-        for i in range(len(ranges) if workers else 0):
-            if isinstance(result := receivers[i % workers].recv(), Exception):
+        for result in results:
+            if isinstance(result, Exception):
                 raise result
             yield result
-    except EOFError:
-        raise RuntimeError("un processus a été tué") from None
-    finally:
-        for process in processes:
-            if process.pid:
-                process.kill()
-                process.join()
-        for receiver in receivers:
-            receiver.close()
+    finally:  # l'erreur qu'un carnet garde garderait aussi les processus, que rien de public n'arrête
+        getattr(results, "_shutdown_workers", lambda: None)()
 
 
 def decode_blocks(
@@ -217,7 +188,7 @@ def decode_blocks(
     side = (side or {}) | ({} if listing.labels is None else {"labels": listing.labels})
     total = len(listing.names)
     tolerated = max(total / 4, min(BROKEN, (total - 1) // 2))
-    with closing(Reader(path)) as read, closing(_blocks(_Decoder(read, listing, size, channels, crop))) as blocks:
+    with closing(Reader(path)) as read, closing(_decoded(_Blocks(read, listing, size, channels, crop))) as blocks:
         try:
             for good, images, faults in blocks:
                 broken += faults
@@ -226,10 +197,9 @@ def decode_blocks(
                 if good:
                     yield images, {name: values[good] for name, values in side.items()}
         except (RuntimeError, MemoryError) as error:
-            reason = str(error) or type(error).__name__
             raise RuntimeError(
-                f"Le décodage de « {path} » s'est arrêté ({reason}). D'ordinaire, c'est la mémoire qui manque : "
-                "fermez d'autres programmes, puis relancez."
+                f"Le décodage de « {path} » s'est arrêté. D'ordinaire, c'est la mémoire qui manque : fermez d'autres "
+                "programmes, puis relancez."
             ) from error
     if broken:
         message = f"{len(broken)} image(s) sur {total} illisible(s), sautée(s) : {named(broken)}."

@@ -1,19 +1,16 @@
-"""Un cours de GAN : des carnets, et le paquet sur lequel ils reposent. Le plan de la maison :
+"""Un cours de GAN : des carnets, et le paquet sur lequel ils reposent. La leçon d'abord, ce qui la sert à part.
 
-data        les images : d'où viennent les pixels, et comment on en tire des lots dans [-1, 1]
-models      un fichier par architecture : générateur, discriminateur et recette
-losses      les pertes adverses, fonctions des logits ; penalties : les pénalités sur le discriminateur
-training    Recipe et train(), la boucle de tous les GAN du cours ; gan : ce qu'elle entraîne ; checkpoint : reprendre
-device      où calculer et en quelle précision
-latent      lerp, slerp, promenades ; inversion : de l'image au code ; correspondence : ce qu'un code dit des images
-explorer    curseurs sur des directions latentes, deux images à relier d'un clic
-diagnosis   « est-ce que ça apprend ? »
-evaluation  ce que valent les images : metrics, dans un espace de features
-zoo         les générateurs fournis ; making : les refaire
-display     les figures ; live : pendant l'entraînement ; widgets : sous la main
-exercises   les vérifications : check(...), hint(...) et progress_report()
-grading     noter un dossier de copies ; assignment : distribuer un devoir ; masters : une source par chapitre
-python -m gan_course run | lab | data | train | assign | grade | doctor
+training      l'algorithme : les deux étapes, Gan, train() ; recipe, losses, penalties : ce qui distingue deux GAN
+models        un fichier par architecture : générateur, discriminateur et recette
+data          les images : d'où viennent les pixels, et comment on en tire des lots dans [-1, 1]
+latent        lerp, slerp, promenades ; inversion : de l'image au code ; probing : ce qu'un code dit des images
+explorer      curseurs sur des directions latentes, deux images à relier d'un clic
+evaluation    ce que valent les images : metrics, dans un espace de features ; diagnosis : « est-ce que ça apprend ? »
+pretrained    les générateurs fournis
+display       les figures ; live : pendant l'entraînement ; figures : celles que l'on fait glisser
+exercises     les vérifications : check(...), hint(...) et progress_report()
+engine        la machinerie : points de reprise, appareil, téléchargements, vérifications
+tools         pour qui écrit le cours ou l'enseigne ; python -m gan_course en donne la liste
 """
 
 __version__ = "0.1.0"

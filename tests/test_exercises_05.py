@@ -6,8 +6,7 @@ from torch.nn.functional import instance_norm
 
 from gan_course.exercises import CHAPTERS
 from gan_course.metrics import frechet_distance, frechet_from_moments
-from gan_course.models.stylegan import mix_styles
-from gan_course.models.stylegan import adain
+from gan_course.models.stylegan import adain, mix_styles
 
 
 def diagonal_by_moments(a, b):

@@ -83,19 +83,26 @@ def test_ruff():
 
 
 
+DRAWING, OUTSIDE = ("display", "figures", "live", "explorer"), ("tools", "__main__")
+# pièce : ce qu'elle n'importe pas
+FORBIDDEN = {
+    "data": ("models", "training", "losses", "penalties", "recipe", *DRAWING),
+    "models": ("data", "training", *DRAWING),
+    "losses": ("data", "models", "training", *DRAWING),
+    "penalties": ("data", "models", "training", *DRAWING),
+    "training": DRAWING,
+    "engine": ("data", "models", "training", "exercises", *DRAWING),
+}
+
+
 def test_import_directions():
-    """Les données ignorent les modèles, et rien n'importe l'affichage ni la ligne de commande."""
-    forbidden = {
-        "data": ("models", "training", "losses"),
-        "models": ("data",),
-        "losses.py": ("data", "models"),
-        "penalties.py": ("data", "models"),
-    }
+    """Les données ne vont que vers la droite, et rien de la leçon ne dépend des outils."""
     for path in MODULES:
-        room = path.relative_to(ROOT / "gan_course").parts[0]
+        room = path.relative_to(ROOT / "gan_course").with_suffix("").parts[0]
         modules = imported_modules(path)
-        for name in forbidden.get(room, ()):
-            assert not any(module.startswith(f"gan_course.{name}") for module in modules), f"{path} importe {name}"
+        for name in FORBIDDEN.get(room, ()) + (OUTSIDE if room not in OUTSIDE else ()):
+            wrong = [m for m in modules if re.match(rf"gan_course\.{name}(\.|$)", m)]
+            assert not wrong, f"{path} importe {wrong}"
         if room != "data":
             assert not any(module.startswith("torchvision") for module in modules), path
 

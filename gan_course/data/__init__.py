@@ -4,7 +4,7 @@ images.py    ImageSet et PointSet : un tenseur uint8, des lots fonction pure de
 sources.py   load_images, et une ligne par jeu : où il est, combien il pèse, comment on le lit
 celeba.py    les visages de CelebA et leurs attributs ; de même cifar10.py, mnist.py, simpsons.py
 embedded.py  digits, color-digits, gaussian_ring, gaussian_grid : sans réseau
-faces.py     visages dessinés : leurs facteurs ; drawing.py et shapes.py en font des pixels
+faces.py     visages dessinés : leurs facteurs ; drawing.py en fait des pixels
 fractals.py  attracteurs étranges, dessinés à toute taille
 folders.py   trouver et lire sur place les images d'un dossier ou d'une archive
 decoding.py  leurs octets → images carrées, à la taille voulue

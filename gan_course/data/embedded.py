@@ -54,9 +54,8 @@ def load_colour_digits(size: int = 28, split: str = "train", n: int = 50_000, se
     générateur a trouvés (Metz et al., « Unrolled GANs », 2016, arXiv 1611.02163, section 3.3.2). Fonction pure de
     (n, seed, split).
     """
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"seed doit être un entier positif ou nul ; reçu : {seed!r}.")
-    digits, random = load_digits(size, split), np.random.default_rng([seed, split == "test"])
+    random = np.random.default_rng([check_positive("seed", seed, least=0), split == "test"])
+    digits = load_digits(size, split)
     labels = np.arange(check_positive("n", n)) % 1_000
     random.shuffle(labels)
     images = torch.empty(n, 3, size, size, dtype=torch.uint8)

@@ -45,9 +45,7 @@ def sample_faces(n: int, seed: int = 0, split: str = "train") -> np.ndarray:
     ne dépend que de (seed, split) et de son rang : `sample_faces(10)` est le début de `sample_faces(100)`.
     Lève ValueError ou TypeError si `n` ou `seed` ne convient pas.
     """
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed doit être un entier positif ou nul ; reçu : {seed!r}.")
-    random = np.random.default_rng([seed, {"train": 0, "test": 1}[split]])
+    random = np.random.default_rng([check_positive("seed", seed, least=0), {"train": 0, "test": 1}[split]])
     uniform = random.random((check_positive("n", n), len(FACTOR_NAMES)))
     columns = {}
     for name, draws in zip(FACTOR_NAMES, uniform.T):

@@ -119,9 +119,7 @@ def sample_parameters(n: int, seed: int = 0, split: str = "train") -> np.ndarray
     grille 32 × 32. Le tri ne dépend ni de la taille ni de n : `sample_parameters(10)` est le début de
     `sample_parameters(100)`.
     """
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed doit être un entier positif ou nul ; reçu : {seed!r}.")
-    random = np.random.default_rng([seed, {"train": 0, "test": 1}[split]])
+    random = np.random.default_rng([check_positive("seed", seed, least=0), {"train": 0, "test": 1}[split]])
     kept, found = [], 0
     while found < n:
         candidates = random.uniform(LOW, -LOW, size=(256, 6)).astype(np.float32)

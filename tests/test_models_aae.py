@@ -59,7 +59,7 @@ def test_d_step_leaves_the_autoencoder_untouched(digits):
     generator_step(gan, real, fake, None, extra)
     assert all(torch.equal(p, old) for p, old in zip(gan.discriminator.parameters(), judge))
     moved = [name for (name, p), old in zip(gan.generator.named_parameters(), before) if not torch.equal(p, old)]
-    assert any(name.startswith("encoder") for name in moved) and any(name.startswith("decoder") for name in moved)
+    assert any(name.startswith("encode.") for name in moved) and any(name.startswith("decoder") for name in moved)
 
 
 def test_it_learns_to_reconstruct_and_its_codes_approach_the_prior(digits):

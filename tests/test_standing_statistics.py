@@ -57,7 +57,7 @@ def test_layers_that_g_does_not_cross_keep_theirs():
     autoencoder = aae.Generator((1, 28, 28), latent_dim=8, width=4)
     autoencoder.train().encode(torch.randn(16, 1, 28, 28))
     refreshed = standing_statistics(autoencoder, batches=2)
-    for one, other in zip(autoencoder.encoder.buffers(), refreshed.encoder.buffers()):
+    for one, other in zip(autoencoder.encode.buffers(), refreshed.encode.buffers()):
         assert torch.equal(one, other)
     assert not torch.equal(next(autoencoder.decoder.buffers()), next(refreshed.decoder.buffers()))
 

@@ -88,12 +88,8 @@ class Generator(Network):
             image_shape, SIZES, latent_dim=latent_dim, num_classes=num_classes, width=width
         )
         self.num_classes, self.latent_dim, self.input_shape = num_classes, latent_dim, (latent_dim,)
-        self.encoder = Encoder(image_shape, latent_dim, width)
+        self.encode = Encoder(image_shape, latent_dim, width)
         self.decoder = dcgan.Generator(image_shape, latent_dim + num_classes, width)
-
-    def encode(self, x: Tensor) -> Tensor:
-        """Codes (B, latent_dim) des images x (B, C, H, W) de [-1, 1]."""
-        return self.encoder(x)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         return self.decoder(with_classes(z, y, self.num_classes))
@@ -113,17 +109,13 @@ class Inverter(Network):
         super().__init__()
         self.image_shape, self.latent_dim = tuple(generator.image_shape), generator.latent_dim
         self.num_classes, self.input_shape = generator.num_classes, (generator.latent_dim,)
-        self.encoder = Encoder(self.image_shape, self.latent_dim, width)
+        self.encode = Encoder(self.image_shape, self.latent_dim, width)
         self.decoder = copy.deepcopy(generator).eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> "Inverter":
         super().train(mode)
         self.decoder.eval()
         return self
-
-    def encode(self, x: Tensor) -> Tensor:
-        """Codes (B, latent_dim) des images x (B, C, H, W) de [-1, 1]."""
-        return self.encoder(x)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         return call(self.decoder, z, y)

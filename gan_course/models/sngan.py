@@ -9,10 +9,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from gan_course.engine.shapes import Network, check_settings
-from gan_course.models.dcgan import doublings
+from gan_course.models.dcgan import SIZES, doublings
 from gan_course.recipe import Recipe
-
-SIZES = (28, 32, 64, 128)
 
 # Spectral Normalization, tableau 1, réglage C, avec deux pas de D au lieu de cinq : deux cœurs, vingt minutes.
 RECIPE = Recipe(loss="hinge", batch_size=64, critic_steps=2, g_lr=2e-4, d_lr=2e-4, betas=(0.0, 0.9))
@@ -96,10 +94,8 @@ class Discriminator(Network):
         )
         self.num_classes = num_classes
         _, count = doublings(image_shape[1])
-        channels = [image_shape[0]] + [width] * count
-        self.blocks = nn.ModuleList(
-            [DiscriminatorBlock(a, b, first=i == 0) for i, (a, b) in enumerate(zip(channels, channels[1:]))]
-        )
+        later = [DiscriminatorBlock(width, width) for _ in range(count - 1)]
+        self.blocks = nn.ModuleList([DiscriminatorBlock(image_shape[0], width, first=True), *later])
         self.score = spectral_norm(nn.Linear(width, 1))
         self.embedding = spectral_norm(nn.Embedding(num_classes, width)) if num_classes else None
 
@@ -114,7 +110,7 @@ class Discriminator(Network):
 class DiscriminatorBlock(nn.Module):
     """[ReLU, conv, ReLU, conv, moyenne 2×2], plus un raccourci ; le premier bloc lit les pixels sans ReLU."""
 
-    def __init__(self, inputs: int, outputs: int, first: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, first: bool = False) -> None:
         super().__init__()
         self.first = first
         self.convolutions = nn.ModuleList(

@@ -69,10 +69,9 @@ class Generator(Network):
         self.num_layers = len(self.layers)  # couches qui lisent un style : deux par bloc, 8 à 32 px
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        w = self.mapping(z, y)
-        styles = w[:, None].expand(-1, self.num_layers, -1)
+        styles = self.styles(z, y)
         if self.training:
-            self.mean_style.lerp_(w.detach().float().mean(0), 0.005)
+            self.mean_style.lerp_(styles[:, 0].detach().float().mean(0), 0.005)
             other = self.mapping(torch.randn_like(z), y)
             cut = torch.randint(1, self.num_layers, (len(z), 1), device=z.device)
             mixed = torch.rand(len(z), 1, device=z.device) < self.mixing
@@ -101,8 +100,7 @@ class Generator(Network):
                 f"styles est de forme {tuple(styles.shape)} ; il faut (B, {self.num_layers}, {self.latent_dim}) : à "
                 f"{self.image_shape[1]} px, {self.num_layers} couches lisent un style. Partez de generator.styles(z)."
             )
-        h = self.constant.expand(len(styles), -1, -1, -1)
-        image = None
+        h, image = self.constant.expand(len(styles), -1, -1, -1), None
         for index, to_rgb in enumerate(self.to_rgb):
             for k in (2 * index, 2 * index + 1):
                 h = self.layers[k](h, styles[:, k], noise)
@@ -235,10 +233,7 @@ class StyledConvolution(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, noise: float = 1.0) -> Tensor:
         h = self.enlarge(self.convolution(x))
-        if self.training:
-            grain = torch.randn(len(h), 1, *h.shape[2:], device=h.device)
-        else:
-            grain = self.fixed_noise
+        grain = torch.randn(len(h), 1, *h.shape[2:], device=h.device) if self.training else self.fixed_noise
         h = leaky_relu(h + noise * self.noise_strength * grain, 0.2)
         scale, shift = self.style(w).chunk(2, dim=1)
         return adain(h, 1 + scale, shift)

@@ -7,10 +7,8 @@ image. Pour générer selon une classe, et pour la normalisation spectrale : `sn
 from torch import Tensor, nn
 
 from gan_course.engine.shapes import Network, check_settings
-from gan_course.models.dcgan import doublings
+from gan_course.models.dcgan import SIZES, doublings
 from gan_course.recipe import Recipe
-
-SIZES = (28, 32, 64, 128)
 
 # Gulrajani et al., 2017, algorithme 1 et § 4 ; le pas d'apprentissage est doublé : vingt minutes, et non deux jours.
 RECIPE = Recipe(

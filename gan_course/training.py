@@ -247,7 +247,7 @@ class Run:
         self.gan, self.images, self.steps, self.seed, self.every = gan, gan.compute.hold(images), steps, seed, every
         self.step, self.images_seen, self.seconds, self.saved_step, self.started = 0, 0, 0.0, 0, []
         device = gan.compute.device
-        self.rows = torch.zeros(steps, len(FIELDS), device=device)
+        self.rows = torch.zeros(min(steps, 1024), len(FIELDS), device=device)  # une ligne de mesures par pas
         layout = gan.compute.memory_format if len(images.image_shape) == 3 else torch.preserve_format
         self.placement = dict(device=device, memory_format=layout, non_blocking=True)
         self.cuda = [device] if device.type == "cuda" else []
@@ -287,6 +287,8 @@ class Run:
                     fake = gan.G(torch.randn(share, gan.generator.latent_dim, device=compute.device), labels)
             d_loss, d_real, d_fake = discriminator_step(gan, real, fake, labels)
         g_loss = generator_step(gan, real, fake, labels, extra)
+        if self.step == len(self.rows):  # doubler la place : le coût d'un pas reste constant en moyenne
+            self.rows = torch.cat([self.rows, torch.zeros_like(self.rows)])
         self.rows[self.step] = torch.stack([d_loss, g_loss, d_real, d_fake, gan.last_penalty])
         self.step += 1
         self.images_seen += recipe.critic_steps * recipe.batch_size
@@ -350,7 +352,7 @@ class Run:
             ) from error
         self.step, self.seconds, self.saved_step = state["step"], state["seconds"], state["step"]
         recipe, rows = self.gan.recipe, state["history"].to(self.rows)
-        self.rows = torch.cat([rows, self.rows[self.step :]])
+        self.rows = torch.cat([rows, torch.zeros_like(self.rows)])
         self.images_seen = self.step * recipe.critic_steps * recipe.batch_size
         self.gan.critic_steps_done = self.step * recipe.critic_steps
         if self.step:

@@ -157,6 +157,15 @@ def test_progress_tells_facts():
     assert set(progress.history) == {"d_loss", "g_loss", "d_real", "d_fake", "penalty"}
 
 
+def test_a_run_without_end_costs_nothing_in_advance():
+    """steps=10**9, et break quand on veut : rien n'est réservé pour les pas qu'on ne fera pas."""
+    for progress in train(*small_pair(points), gaussian_ring(500), Recipe(batch_size=2), steps=10**9):
+        if progress.step == 1_500:
+            break
+    assert progress.rows.numel() < 20_000
+    assert len(progress.history["d_loss"]) == 1_500 and (progress.history["d_loss"] != 0).all()
+
+
 def test_the_notebook_randomness_is_untouched():
     torch.manual_seed(7)
     expected = torch.randn(3)

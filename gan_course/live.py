@@ -117,7 +117,8 @@ class _Screen:
         self.tty = not self.kernel and sys.stdout.isatty()
         self.last: Any = None
         self.first_step, self.started = 0, time.perf_counter()
-        self.next_line = self.next_figure = -math.inf
+        self.pause = every if self.kernel or self.tty else max(every, PRINT_EVERY)
+        self.next_line, self.next_figure = -math.inf, -math.inf if self.kernel else math.inf
         self.drawn_step, self.width = -1, 0
         self.handles: dict[str, Any] = {}
         self.warned = False
@@ -128,20 +129,13 @@ class _Screen:
         if self.last is None:
             self.first_step, self.started = progress.step, now
         self.last = progress
-        if now < min(self.next_line, self.next_figure):
-            return
-        if self.kernel and now >= self.next_figure:
+        if now >= self.next_figure:
             self._attempt(self._draw)
             spent = time.perf_counter() - now
-            wait = max(self.every, spent * (1 / DRAWING_SHARE - 1))
-            self.next_figure = time.perf_counter() + wait
+            self.next_figure = now + spent + max(self.every, spent * (1 / DRAWING_SHARE - 1))
         if now >= self.next_line:
             self._attempt(self._write, self.status())
-            self.next_line = time.perf_counter() + (
-                self.every if self.kernel or self.tty else max(self.every, PRINT_EVERY)
-            )
-        if not self.kernel:
-            self.next_figure = math.inf
+            self.next_line = time.perf_counter() + self.pause
 
     def finish(self) -> None:
         """Montre le dernier état et ferme la ligne."""

@@ -94,8 +94,8 @@ class Discriminator(Network):
         )
         self.num_classes = num_classes
         _, count = doublings(image_shape[1])
-        later = [DiscriminatorBlock(width, width) for _ in range(count - 1)]
-        self.blocks = nn.ModuleList([DiscriminatorBlock(image_shape[0], width, first=True), *later])
+        first = DiscriminatorBlock(image_shape[0], width, first=True)
+        self.blocks = nn.ModuleList([first, *(DiscriminatorBlock(width, width) for _ in range(count - 1))])
         self.score = spectral_norm(nn.Linear(width, 1))
         self.embedding = spectral_norm(nn.Embedding(num_classes, width)) if num_classes else None
 

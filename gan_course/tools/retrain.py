@@ -164,13 +164,13 @@ def make_space(name: str, seed: int, root: str | None, folder: Path) -> Path:
     """Entraîne le classifieur d'un espace, mesure sa justesse sur les images de test, et l'écrit avec sa carte."""
     space = SPACES[name]
     train_set = load_images(space.data, size=space.size, root=root)
+    targets = classifier_targets(train_set)
     if space.held_out:
-        test, test_targets = train_set.images[-space.held_out :], classifier_targets(train_set)[-space.held_out :]
+        test, test_targets = train_set.images[-space.held_out :], targets[-space.held_out :]
         train_set = train_set.take(len(train_set) - space.held_out)
     else:
         test_set = load_images(space.data, size=space.size, root=root, split="test")
         test, test_targets = test_set.images, classifier_targets(test_set)
-    targets = classifier_targets(train_set)
     torch.manual_seed(seed)
     outputs = train_set.num_classes or targets.shape[1]
     compute = choose_compute(None, "mixed")
@@ -231,13 +231,12 @@ def augment(x: Tensor, space: Space) -> Tensor:
 
 
 @torch.no_grad()
-def score(network: FeatureNetwork, images: Tensor, targets: Tensor, batch_size: int = 200) -> float:
+def score(network: FeatureNetwork, images: Tensor, targets: Tensor) -> float:
     """Part des réponses justes : classes reconnues, ou attributs devinés."""
     network.eval()
     right = []
-    for start in range(0, len(images), batch_size):
-        logits = network(images[start : start + batch_size].float() / 127.5 - 1)
-        expected = targets[start : start + batch_size]
+    for batch, expected in zip(images.split(200), targets.split(200)):
+        logits = network(batch.float() / 127.5 - 1)
         right.append(logits.argmax(1) == expected if expected.dim() == 1 else (logits > 0) == (expected > 0.5))
     return torch.cat([answers.float().flatten() for answers in right]).mean().item()
 

@@ -69,9 +69,10 @@ class Generator(Network):
         self.num_layers = len(self.layers)  # couches qui lisent un style : deux par bloc, 8 à 32 px
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        styles = self.styles(z, y)
+        w = self.mapping(z, y)
+        styles = w[:, None].expand(-1, self.num_layers, -1)
         if self.training:
-            self.mean_style.lerp_(styles[:, 0].detach().float().mean(0), 0.005)
+            self.mean_style.lerp_(w.detach().float().mean(0), 0.005)
             other = self.mapping(torch.randn_like(z), y)
             cut = torch.randint(1, self.num_layers, (len(z), 1), device=z.device)
             mixed = torch.rand(len(z), 1, device=z.device) < self.mixing

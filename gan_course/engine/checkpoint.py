@@ -15,6 +15,7 @@ import hashlib
 import math
 import os
 import pickle
+import secrets
 import shutil
 import sys
 import time
@@ -152,8 +153,7 @@ class Checkpoint:
         """Donne au dernier point, s'il est bon, un second nom : le premier ne disparaît à aucun moment."""
         if not self._sound or not self.path.exists():
             return
-        second = self.path.with_name(f"{self.path.name}.previous.tmp")
-        second.unlink(missing_ok=True)
+        second = self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}.tmp")
         try:
             os.link(self.path, second)
         except OSError:  # Drive, FAT : pas de second nom pour un même fichier

@@ -206,7 +206,7 @@ def test_partition_of_other_images(offline, root):
 @pytest.mark.parametrize("file", [celeba.ATTRIBUTES, celeba.PARTITION])
 def test_a_file_of_another_encoding_is_said(offline, root, file):
     place(offline, {file: "é".encode("utf-16")})
-    with pytest.raises(ValueError, match=f"{file}.*UTF-8"):
+    with pytest.raises(ValueError, match=f"{file}.*(abîmé|annonce).*Reprenez"):
         load(root)
 
 

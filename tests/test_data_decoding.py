@@ -152,21 +152,19 @@ def test_without_processes_to_start_this_one_decodes(tmp_path, listing, monkeypa
 @linux
 def test_an_error_leaves_no_process_behind(tmp_path, listing, monkeypatch):
     monkeypatch.setattr(decoding, "FEW", 0)
-    monkeypatch.setattr(cache, "_write_header", lambda *_: None)
-    blocks = decoding.decode_blocks(tmp_path, listing, 16, 3)
+    monkeypatch.setattr(cache, "announce", interrupted)
     try:
-        cache.write_cache(tmp_path / "jeu.npy", broken_after_one(blocks), 9, (3, 16, 16), {})
+        load_images(tmp_path, size=16, root=tmp_path / "root")
     except KeyboardInterrupt as error:
         kept = error  # un carnet garde la dernière erreur, et tout ce qu'elle tient
     assert kept and not multiprocessing.active_children()
-    assert not list(tmp_path.glob("jeu*"))
+    assert not list((tmp_path / "root" / "cache").iterdir())
 
 
-def broken_after_one(blocks):
-    with cache._closed(blocks):
-        yield next(blocks)
-        assert multiprocessing.active_children()
-        raise KeyboardInterrupt
+def interrupted(blocks, count, name):
+    yield next(blocks)
+    assert multiprocessing.active_children()
+    raise KeyboardInterrupt
 
 
 def test_unreadable_metadata_do_not_cost_the_image(tmp_path):

@@ -7,17 +7,14 @@ que la recherche non commerciale ; les personnes photographiées n'ont pas cons
 taille demandée, puis gardée dans le cache.
 """
 
-import os
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
 
 from gan_course.data import decoding, folders
-from gan_course.data.cache import announce, cache_path, read_cache, write_cache
+from gan_course.data.cache import Making, cached, stamp
 from gan_course.data.images import ImageSet
 from gan_course.engine.download import Wanted, fetch
 from gan_course.engine.numbers import check_positive
@@ -59,23 +56,13 @@ def locate(folder: Path) -> Files:
     return Files(archive, first(ATTRIBUTES, "is_file"), first(PARTITION, "is_file"))
 
 
-@contextmanager
-def _text(file: Path) -> Iterator[Iterator[str]]:
-    """Les lignes d'un fichier de texte ; ValueError s'il n'en est pas un, ou d'un autre codage."""
-    try:
-        with open(file, encoding="utf-8-sig") as lines:
-            yield lines
-    except UnicodeDecodeError as error:
-        raise ValueError(f"« {file} » n'est pas un texte en UTF-8 ({error}). Reprenez-le, {PAGE}.") from error
-
-
 def read_attributes(file: Path) -> tuple[dict[str, int], np.ndarray, list[str]]:
     """Lit `list_attr_celeba.txt` : {nom d'image : ligne}, tableau uint8 (N, P) de 0 et de 1, et les P noms.
 
     Le fichier dit combien d'images il décrit, puis les noms, puis -1 ou 1 pour chacun. Lève ValueError, avec le
     numéro de ligne, s'il est coupé, ou si une ligne n'a pas la forme attendue.
     """
-    with _text(file) as lines:
+    with open(file, encoding="utf-8-sig", errors="replace") as lines:
         announced, names = lines.readline().strip(), lines.readline().split()
         rows, values = {}, bytearray()
         for number, line in enumerate(lines, start=3):
@@ -100,7 +87,7 @@ def read_attributes(file: Path) -> tuple[dict[str, int], np.ndarray, list[str]]:
 
 def read_partition(file: Path) -> dict[str, int]:
     """Lit `list_eval_partition.txt` : {nom d'image : 0, apprentissage ; 1, validation ; 2, test}."""
-    with _text(file) as lines:
+    with open(file, encoding="utf-8-sig", errors="replace") as lines:
         pairs = [line.split() for line in lines if line.strip()]
     if not pairs or any(len(pair) != 2 or pair[1] not in ("0", "1", "2") for pair in pairs):
         raise ValueError(f"« {file} » est abîmé : il faut « 000001.jpg 0 » à chaque ligne. Reprenez-le, {PAGE}.")
@@ -109,7 +96,7 @@ def read_partition(file: Path) -> dict[str, int]:
 
 def load_celeba(
     size: int, root: Path, split: str, download: bool,
-    folder: str | Path | None = None, n: int | None = None, attributes: bool = True,
+    folder: Path | None = None, n: int | None = None, attributes: bool = True,
 ) -> ImageSet:  # fmt: skip
     """CelebA à `size` pixels : uint8 (N, 3, size, size) ; `factors` (N, 40), 0 ou 1, et leurs noms officiels.
 
@@ -120,24 +107,14 @@ def load_celeba(
     """
     n = None if n is None else check_positive("n", n)
     found = _complete(root, folder, download, attributes)
-    stamps = [(f.stat().st_size, f.stat().st_mtime_ns) if f else None for f in found[1:]]
+    stamps = [file and stamp(file) for file in found[1:]]
     key = (str(found.archive.resolve()), folders.fingerprint(found.archive), stamps, split, n, attributes)
-    target = cache_path(root, f"celeba-{split}", size, *key)
-    if (cached := read_cache(target)) is not None:
-        return cached
-    listing, side, names = _aligned(found, split, n, attributes)
-    count = len(listing.names)
-    blocks = announce(decoding.decode_blocks(found.archive, listing, size, 3, side), count, "celeba")
-    return write_cache(target, blocks, count, (3, size, size), names)
+    return cached(root, f"celeba-{split}", size, key, lambda: _aligned(found, size, split, n, attributes))
 
 
-def _complete(root: Path, folder: str | Path | None, download: bool, attributes: bool) -> Files:
+def _complete(root: Path, folder: Path | None, download: bool, attributes: bool) -> Files:
     """Les fichiers, cherchés chez l'étudiant puis, si on le permet, téléchargés."""
-    if folder is not None and not isinstance(folder, (str, os.PathLike)):
-        raise TypeError(f"folder est le chemin d'un dossier ; reçu : {folder!r}.")
-    place = root if folder is None else Path(folder).expanduser()
-    if not place.is_dir() and folder is not None:
-        raise FileNotFoundError(f"folder=« {folder} » n'est pas un dossier. Le dossier courant est « {Path.cwd()} ».")
+    place = folder or root
     found = locate(place)
     lacking = [] if found.archive else [ARCHIVE]
     lacking += [ATTRIBUTES] if attributes and not found.attributes else []
@@ -162,8 +139,8 @@ def _complete(root: Path, folder: str | Path | None, download: bool, attributes:
     return Files(*(mine or other for mine, other in zip(found, fetched)))
 
 
-def _aligned(found: Files, split: str, n: int | None, attributes: bool) -> tuple[folders.Listing, dict, dict]:
-    """Les images de la partition, et la ligne d'attributs de chacune ; les contrôle l'un par l'autre."""
+def _aligned(found: Files, size: int, split: str, n: int | None, attributes: bool) -> Making:
+    """Les images de la partition, et la ligne d'attributs de chacune ; les contrôle l'un par l'autre."""
     listing = folders.list_images(found.archive)
     images = [PurePosixPath(name).name for name in listing.names]
     kept = _in_split(images, found, split)[:n]
@@ -182,7 +159,8 @@ def _aligned(found: Files, split: str, n: int | None, attributes: bool) -> tuple
             warnings.warn(message, stacklevel=2)
         side["factors"] = values[[rows[images[i]] for i in kept]].astype(np.float32)
         names["factor_names"] = np.array(attribute_names)
-    return folders.picked(listing, kept)._replace(labels=None, class_names=None), side, names
+    listing = folders.picked(listing, kept)._replace(labels=None, class_names=None)
+    return decoding.making(found.archive, listing, size, side=side)._replace(names=names)
 
 
 def _in_split(images: list[str], found: Files, split: str) -> list[int]:

@@ -8,15 +8,13 @@ import hashlib
 import pickle
 import tarfile
 import zlib
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from gan_course.data import decoding, folders
-from gan_course.data.cache import Block, announce, cache_path, read_cache, write_or_keep
-from gan_course.data.embedded import resize_stack
+from gan_course.data.cache import Making, cached, making, stamp
 from gan_course.data.images import ImageSet
 from gan_course.engine.download import Wanted, fetch
 
@@ -50,30 +48,23 @@ def locate(folder: Path) -> Path | None:
     return next((place for place in places if (place / "train" / ENGLISH[0]).is_dir()), None)
 
 
-def load_cifar10(
-    size: int, root: Path, split: str, download: bool, folder: str | Path | None = None
-) -> ImageSet:
-    """CIFAR-10 : uint8 (50000, 3, size, size) ou (10000, …), étiquettes de 0 à 9, noms de classes français.
+def load_cifar10(size: int, root: Path, split: str, download: bool, folder: Path | None = None) -> ImageSet:
+    """CIFAR-10 : uint8 (50000, 3, size, size) ou (10000, …), étiquettes de 0 à 9, noms de classes français.
 
     `folder` : où est l'archive officielle, ou ce qui en tient lieu ; défaut : `root`. À défaut elle est téléchargée
     dans `root`. Lève FileNotFoundError, ConnectionError, ValueError ou OSError, avec le remède.
     """
-    place = root if folder is None else Path(folder).expanduser()
-    source = locate(place)
+    source = locate(folder or root)
     if source is None and folder is not None:
-        raise FileNotFoundError(f"Rien de CIFAR-10 dans folder=« {folder} » : ni {ARCHIVE}, ni {BATCHES}, ni train/.")
-    if source is None:
-        source = _fetched(root, download)
+        raise FileNotFoundError(f"Rien de CIFAR-10 dans folder=« {folder} » : ni {ARCHIVE}, ni {BATCHES}, ni train/.")
+    source = source or _fetched(root, download)
     if source.is_dir() and source.name != BATCHES:
-        return _load_folders(source, size, root, split)
-    stamped = [source] if source.is_file() else sorted(source.glob("*_batch*"))
-    stamps = [(file.stat().st_size, file.stat().st_mtime_ns) for file in stamped]
-    target = cache_path(root, f"cifar10-{split}", size, str(source.resolve()), stamps)
-    if (cached := read_cache(target)) is not None:
-        return cached
-    images, labels = _read_batches(source, split)
-    blocks = [(resize_stack(torch.from_numpy(images), size).numpy(), {"labels": labels})]
-    return write_or_keep(target, lambda: blocks, len(images), (3, size, size), {"class_names": np.array(FRENCH)})
+        print_of, make = folders.fingerprint(source), partial(_of_folders, source, split, size)
+    else:
+        files = [source] if source.is_file() else sorted(source.glob("*_batch*"))
+        print_of, make = [stamp(file) for file in files], partial(_of_batches, source, split, size)
+    key = (str(source.resolve()), print_of)
+    return cached(root, f"cifar10-{split}", size, key, make, or_in_memory=True)
 
 
 def _fetched(root: Path, download: bool) -> Path:
@@ -88,23 +79,15 @@ def _fetched(root: Path, download: bool) -> Path:
     return root / ARCHIVE
 
 
-def _load_folders(source: Path, size: int, root: Path, split: str) -> ImageSet:
-    target = cache_path(root, f"cifar10-{split}", size, str(source.resolve()), folders.fingerprint(source))
-    if (cached := read_cache(target)) is not None:
-        return cached
+def _of_folders(source: Path, split: str, size: int) -> Making:
     listing = folders.list_images(source, split)
     if tuple(listing.class_names or ()) != ENGLISH:
-        raise ValueError(f"« {source} » doit avoir, dans {split}/, les dossiers {', '.join(ENGLISH)}.")
-    count = len(listing.names)
-
-    def blocks() -> Iterator[Block]:
-        return announce(decoding.decode_blocks(source, listing, size, 3), count, "cifar10")
-
-    return write_or_keep(target, blocks, count, (3, size, size), {"class_names": np.array(FRENCH)})
+        raise ValueError(f"« {source} » doit avoir, dans {split}/, les dossiers {', '.join(ENGLISH)}.")
+    return decoding.making(source, listing._replace(class_names=FRENCH), size)
 
 
-def _read_batches(source: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 (N, 3, 32, 32) et étiquettes int64 (N,), depuis l'archive ou ses lots dépliés."""
+def _of_batches(source: Path, split: str, size: int) -> Making:
+    """Depuis l'archive ou ses lots dépliés."""
     expected, contents = BATCH_MD5[split], {}
     try:
         if source.is_dir():
@@ -124,4 +107,4 @@ def _read_batches(source: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
         batch = pickle.loads(contents.pop(name), encoding="latin1")
         pixels.append(batch["data"])
         labels += batch["labels"]
-    return np.concatenate(pixels).reshape(-1, 3, 32, 32), np.array(labels, dtype=np.int64)
+    return making(np.concatenate(pixels).reshape(-1, 3, 32, 32), np.array(labels, dtype=np.int64), FRENCH, size)

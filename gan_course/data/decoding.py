@@ -23,7 +23,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader, Dataset
 
-from gan_course.data.cache import Block, Side
+from gan_course.data.cache import Block, Making, Side
 from gan_course.data.folders import Listing, Reader, named, reads_heif
 
 # "center" : le plus grand carré central ; "fit" : l'image entière, complétée en carré par du blanc ; None : l'image
@@ -204,3 +204,12 @@ def decode_blocks(
     if broken:
         message = f"{len(broken)} image(s) sur {total} illisible(s), sautée(s) : {named(broken)}."
         warnings.warn(message, stacklevel=2)
+
+
+def making(
+    path: Path, listing: Listing, size: int, channels: int = 3, side: Side | None = None, crop: str | None = "center"
+) -> Making:
+    """De quoi faire un jeu, pour le cache, de ce que rend `decode_blocks`, dont les arguments sont les mêmes."""
+    names = {} if listing.class_names is None else {"class_names": np.array(listing.class_names)}
+    blocks = decode_blocks(path, listing, size, channels, side, crop)
+    return Making(blocks, len(listing.names), (channels, size, size), names)

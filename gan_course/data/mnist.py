@@ -11,10 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from gan_course.data.cache import cache_path, in_memory, read_cache, write_cache
-from gan_course.data.embedded import resize_stack
+from gan_course.data.cache import Making, cached, making, stamp
 from gan_course.data.images import ImageSet
 from gan_course.engine.download import Wanted, fetch
 
@@ -46,18 +44,8 @@ def load_mnist(
     ConnectionError, PermissionError ou ValueError, avec le remède.
     """
     raw = root / dataset / "raw"
-
-    def target() -> Path:
-        stamps = [found and (found.stat().st_size, found.stat().st_mtime_ns) for found in located()]
-        return cache_path(root, f"{dataset}-{split}", size, stamps)
-
-    def located() -> list[Path | None]:
-        return [locate(root, dataset, name) for name in FILES[split]]
-
-    if (cached := read_cache(target())) is not None:
-        return cached
-    if None in located():
-        absent = [name for names in FILES.values() for name in names if locate(root, dataset, name) is None]
+    absent = [name for names in FILES.values() for name in names if locate(root, dataset, name) is None]
+    if set(absent) & set(FILES[split]):
         if not download:
             raise FileNotFoundError(
                 f"{dataset} n'est pas dans « {root} » et download=False interdit de le chercher. Enlevez "
@@ -70,18 +58,18 @@ def load_mnist(
             'recommencez. Sans réseau, load_images("digits") fonctionne toujours.'
         )
         fetch(wanted, raw, by_hand)
-    images, labels = (read_idx(file, dimensions) for file, dimensions in zip(located(), (3, 1)))
-    if len(images) != len(labels) or labels.max() >= len(class_names):
-        raise ValueError(
-            f"Les fichiers de {dataset} dans « {raw} » sont abîmés : {len(images)} images, {len(labels)} étiquettes "
-            f"de 0 à {labels.max()}. Effacez-les et recommencez."
-        )
-    blocks = [(resize_stack(torch.from_numpy(images[:, None]), size).numpy(), {"labels": labels.astype(np.int64)})]
-    names = {"class_names": np.array(class_names)}
-    try:
-        return write_cache(target(), blocks, len(images), (1, size, size), names)
-    except OSError:  # dossier protégé, celui d'un enseignant par exemple : on ne perd qu'une seconde chaque fois
-        return in_memory(blocks, names)
+    files = [locate(root, dataset, name) for name in FILES[split]]
+
+    def make() -> Making:
+        images, labels = (read_idx(file, dimensions) for file, dimensions in zip(files, (3, 1)))
+        if len(images) != len(labels) or labels.max() >= len(class_names):
+            raise ValueError(
+                f"Les fichiers de {dataset} dans « {raw} » sont abîmés : {len(images)} images, {len(labels)} "
+                f"étiquettes de 0 à {labels.max()}. Effacez-les et recommencez."
+            )
+        return making(images[:, None], labels.astype(np.int64), class_names, size)
+
+    return cached(root, f"{dataset}-{split}", size, tuple(map(stamp, files)), make, or_in_memory=True)
 
 
 def read_idx(file: Path, dimensions: int) -> np.ndarray:
@@ -91,16 +79,15 @@ def read_idx(file: Path, dimensions: int) -> np.ndarray:
     """
     try:
         with (gzip.open if file.suffix == ".gz" else open)(file, "rb") as stream:
-            header = stream.read(4 * (1 + dimensions))
-            shape = tuple(int.from_bytes(header[i : i + 4], "big") for i in range(4, len(header), 4))
-            expected = math.prod(shape)
-            if header[:4] != bytes((0, 0, 8, dimensions)) or not 0 < expected <= LARGEST:
-                problem = "son en-tête n'est pas celui d'un fichier idx"
-            else:
-                content = stream.read(expected + 1)  # un octet de plus : gzip ne vérifie qu'à la fin
-                if len(content) == expected:
-                    return np.frombuffer(bytearray(content), np.uint8).reshape(shape)
-                problem = f"il annonce {expected} valeurs et en a {'plus' if len(content) > expected else len(content)}"
+            content = np.frombuffer(stream.read(LARGEST), np.uint8)  # jusqu'au bout : gzip ne vérifie qu'à la fin
+        header, values = np.split(content, [4 * (1 + dimensions)])
+        shape = header[4:].view(">u4").tolist()
+        if header[:4].tolist() != [0, 0, 8, dimensions] or not values.size:
+            problem = "son en-tête n'est pas celui d'un fichier idx"
+        elif values.size != math.prod(shape):
+            problem = f"il annonce {math.prod(shape)} valeurs et en a {values.size}"
+        else:
+            return values.reshape(shape).copy()
     except (gzip.BadGzipFile, EOFError, zlib.error):
         problem = "ce n'est pas un .gz entier"
     raise ValueError(f"« {file} » est abîmé : {problem}. Effacez-le et recommencez.")

@@ -29,14 +29,12 @@ def locate(place: Path) -> Path | None:
     return next((folder for folder in folders if folder.is_dir() and any(folder.rglob("*.[pj][np]*g"))), None)
 
 
-def find_simpsons(root: Path, folder: str | Path | None, download: bool) -> Path:
+def find_simpsons(root: Path, folder: Path | None, download: bool) -> Path:
     """Où lire les visages : chez l'étudiant (`folder`, défaut `root`), sinon par kagglehub.
 
     Lève FileNotFoundError ou ConnectionError, avec ce qui a échoué et le remède.
     """
-    place = root if folder is None else Path(folder).expanduser()
-    if folder is not None and not place.exists():
-        raise FileNotFoundError(f"folder=« {folder} » n'existe pas. Le dossier courant est « {Path.cwd()} ».")
+    place = folder or root
     if (found := locate(place)) is not None:
         return found
     by_hand = (

@@ -8,8 +8,7 @@ import difflib
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from gan_course.data import celeba, cifar10, decoding, faces, folders, fractals, mnist, simpsons
-from gan_course.data.cache import Block, announce, cache_path, read_cache, write_cache, write_or_keep
+from gan_course.data.cache import Block, Making, cached
 from gan_course.data.embedded import load_colour_digits, load_digits
 from gan_course.data.images import ImageSet
 from gan_course.engine.download import Wanted
@@ -66,9 +65,7 @@ class Source:
 def data_root(root: str | os.PathLike | None = None) -> Path:
     """Dossier des données : `root`, sinon $GAN_COURSE_DATA, sinon le dossier de cache de l'utilisateur."""
     if root is not None:
-        if not isinstance(root, (str, os.PathLike)):
-            raise TypeError(f"root est le chemin d'un dossier ; reçu : {root!r}.")
-        return Path(root).expanduser()
+        return _as_path("root", root)
     if chosen := os.environ.get("GAN_COURSE_DATA"):
         return Path(chosen).expanduser()
     if sys.platform == "win32":
@@ -78,6 +75,12 @@ def data_root(root: str | os.PathLike | None = None) -> Path:
     else:
         base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(base).expanduser() / "gan_course"
+
+
+def _as_path(name: str, value: str | os.PathLike) -> Path:
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name} est le chemin d'un dossier ; reçu : {value!r}.")
+    return Path(value).expanduser()
 
 
 @folders.permissions_in_french()
@@ -114,6 +117,10 @@ def load_images(
         known = ", ".join(source.options)
         accepted = f"options possibles : {known}" if known else "ce jeu n'a pas d'option"
         raise TypeError(f"Option inconnue pour « {name} » : {', '.join(unknown)} ; {accepted}.")
+    if (folder := options.get("folder")) is not None:
+        options["folder"] = _as_path("folder", folder)
+        if not options["folder"].exists():
+            raise FileNotFoundError(f"folder=« {folder} » n'existe pas. Le dossier courant est « {Path.cwd()} ».")
     size = check_positive("size", source.size if size is None else size)
     if size > LARGEST:
         raise ValueError(f"size={size} : c'est un côté en pixels, de {LARGEST} au plus. Essayez {source.size}.")
@@ -161,77 +168,67 @@ def _decoded(
     channels: int = 3, n: int | None = None, crop: str | None = "center", flip: bool = False, inside: str = "",
 ) -> ImageSet:  # fmt: skip
     """Les images d'un dossier ou d'une archive, gardées en cache ; `inside` : celles seules d'un dossier de ce nom."""
+
+    def make() -> Making:
+        listing = folders.within(folders.list_images(path, split), inside)
+        listing = listing if n is None else folders.spread(listing, n)
+        making = decoding.making(path, listing, size, channels, crop=crop)
+        return making._replace(blocks=_with_mirrors(making.blocks), count=2 * making.count) if flip else making
+
     key = (str(path), folders.fingerprint(path), split, channels, n, crop, flip, inside)
-    target = cache_path(root, path.stem, size, *key)
-    if (cached := read_cache(target)) is not None:
-        return cached
-    listing = folders.within(folders.list_images(path, split), inside)
-    listing = listing if n is None else folders.spread(listing, n)
-    blocks, count = decoding.decode_blocks(path, listing, size, channels, crop=crop), len(listing.names)
-    if flip:
-        blocks, count = _with_mirrors(blocks), 2 * count
-    names = {} if listing.class_names is None else {"class_names": np.array(listing.class_names)}
-    return write_cache(target, announce(blocks, count, path.name), count, (channels, size, size), names)
+    return cached(root, path.stem, size, key, make)
 
 
-def _with_mirrors(blocks: Iterable[Block]) -> Iterator[Block]:
+def _with_mirrors(blocks: Iterator[Block]) -> Iterator[Block]:
     """Chaque image, puis son reflet, avec la même étiquette."""
-    with closing(blocks):
-        for images, side in blocks:
-            both = np.stack([images, images[..., ::-1]], axis=1).reshape(-1, *images.shape[1:])
-            yield both, {name: values.repeat(2, axis=0) for name, values in side.items()}
+    for images, side in blocks:
+        both = np.stack([images, images[..., ::-1]], axis=1).reshape(-1, *images.shape[1:])
+        yield both, {name: values.repeat(2, axis=0) for name, values in side.items()}
 
 
-def _load_simpsons(size: int, root: Path, split: str, download: bool, folder: str | None = None) -> ImageSet:
+def _load_simpsons(size: int, root: Path, split: str, download: bool, folder: Path | None = None) -> ImageSet:
     path = simpsons.find_simpsons(root, folder, download).resolve()
     return _decoded(path, size, root, split, inside=simpsons.CROPPED)
 
 
 def _load_digits(size: int, root: Path, split: str, download: bool) -> ImageSet:
-    return load_digits(size, split)  # embarqué : ni réseau, ni cache
+    return load_digits(size, split)  # embarqué : ni réseau, ni cache
 
 
 def _load_colour_digits(
     size: int, root: Path, split: str, download: bool, n: int = 50_000, seed: int = 0
 ) -> ImageSet:
-    return load_colour_digits(size, split, n, seed)  # une demi-seconde : pas de cache
+    return load_colour_digits(size, split, n, seed)  # une demi-seconde : pas de cache
 
 
 def _load_faces(
     size: int, root: Path, split: str, download: bool, n: int = 2_000, seed: int = 0
 ) -> ImageSet:
     factors = faces.sample_faces(n, seed, split)
-
-    def draw() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        return faces.face_blocks(factors, size)
-
-    return _drawn("faces", faces.FACTOR_NAMES, draw, size, root, n, seed, split)
+    return _drawn("faces", lambda: faces.face_blocks(factors, size), faces.FACTOR_NAMES, size, root, n, seed, split)
 
 
 def _load_fractals(
     size: int, root: Path, split: str, download: bool,
     n: int = 2_000, seed: int = 0, palette: str = "inferno", points: int | None = None,
 ) -> ImageSet:  # fmt: skip
-    n = check_positive("n", n)
-
     def draw() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         return fractals.fractal_blocks(fractals.sample_parameters(n, seed, split), size, points, palette)
 
-    return _drawn("fractals", fractals.FACTOR_NAMES, draw, size, root, n, seed, palette, points, split)
+    n = check_positive("n", n)
+    return _drawn("fractals", draw, fractals.FACTOR_NAMES, size, root, n, seed, palette, points, split)
 
 
 def _drawn(
-    name: str, factor_names: tuple[str, ...], draw: Callable, size: int, root: Path, n: int, *key: object
+    name: str, draw: Callable, factor_names: tuple[str, ...], size: int, root: Path, n: int, *key: object
 ) -> ImageSet:
-    """Le jeu que dessine `draw`, gardé en cache ; en mémoire si `root` refuse l'écriture."""
-    target = cache_path(root, name, size, n, *key)
-    if (cached := read_cache(target)) is not None:
-        return cached
+    """Le jeu que dessine `draw`, gardé en cache ; en mémoire si `root` refuse l'écriture."""
 
-    def blocks() -> Iterator[Block]:
-        return announce(((images, {"factors": part}) for images, part in draw()), n, name)
+    def make() -> Making:
+        blocks = ((images, {"factors": part}) for images, part in draw())
+        return Making(blocks, n, (3, size, size), {"factor_names": np.array(factor_names)})
 
-    return write_or_keep(target, blocks, n, (3, size, size), {"factor_names": np.array(factor_names)})
+    return cached(root, name, size, (n, *key), make, or_in_memory=True)
 
 
 def _torchvision_files(dataset: str) -> list[Wanted]:

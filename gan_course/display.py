@@ -83,7 +83,7 @@ def show_grid(
     return ax.figure
 
 
-def show_real_and_fake(real: Tensor, fake: Tensor, columns: int | None = None) -> Figure:
+def show_real_and_fake(real: Tensor, fake: Tensor) -> Figure:
     """Vraies images à gauche, images générées à droite, même échelle et même nombre de colonnes.
 
     real, fake : (N, C, H, W), réelles dans [-1, 1] ou uint8, de même forme hors N. Lève ValueError sinon.
@@ -94,7 +94,7 @@ def show_real_and_fake(real: Tensor, fake: Tensor, columns: int | None = None) -
             f"Les vraies images sont en {tuple(left.shape[2:])} et les fausses en {tuple(right.shape[2:])} : "
             "il faut la même taille. Redimensionnez-les par load_images(…, size=…)."
         )
-    columns = _columns(max(len(left), len(right)), columns, None)
+    columns = _columns(max(len(left), len(right)))
     rows = -(-max(len(left), len(right)) // columns)
     blank = torch.full((rows * columns, *left.shape[1:]), 255, dtype=torch.uint8)
     halves = [_mosaic(torch.cat([pixels, blank[len(pixels) :]]), columns) for pixels in (left, right)]
@@ -215,7 +215,7 @@ def _pixels(images: Tensor) -> Tensor:
     return pixels.expand(-1, 3, -1, -1)
 
 
-def _columns(count: int, columns: int | None, titles: Sequence[str] | None) -> int:
+def _columns(count: int, columns: int | None = None, titles: Sequence[str] | None = None) -> int:
     if columns is None:
         # Avec des titres, des cases assez larges pour les lire.
         longest = max((len(str(t)) for t in titles or ()), default=0)
@@ -293,7 +293,7 @@ def _frame(frame: Any) -> Image.Image:
         image = Image.fromarray(frame)
     else:
         pixels = _pixels(frame)
-        image = Image.fromarray(_mosaic(pixels, _columns(len(pixels), None, None)))
+        image = Image.fromarray(_mosaic(pixels, _columns(len(pixels))))
     factor = MAX_SIDE / max(image.size)
     if factor >= 1:
         return image.resize([side * int(factor) for side in image.size], Image.Resampling.NEAREST)

@@ -26,8 +26,8 @@ def scrubber(draw: Callable[[Any], Figure] | Sequence[Figure], values: Sequence,
 
     draw : fonction qui rend la Figure d'une valeur, ou suite de figures déjà faites, une par valeur. values :
     de 1 à 200 valeurs, dans l'ordre du curseur. description : ce qu'elles sont, par exemple « pas ». Dans
-    JupyterLab ou Colab, rend un widget ; ailleurs (terminal, papermill avec GAN_COURSE_STATIC=1), une seule
-    Figure de six vues au plus, la première et la dernière comprises. Lève ValueError ou TypeError si une
+    JupyterLab ou Colab, rend un widget ; ailleurs (terminal, papermill avec GAN_COURSE_STATIC=1) ou pour une seule
+    valeur, une Figure de six vues au plus, la première et la dernière comprises. Lève ValueError ou TypeError si une
     entrée ne convient pas.
     """
     values = list(values)
@@ -36,10 +36,11 @@ def scrubber(draw: Callable[[Any], Figure] | Sequence[Figure], values: Sequence,
     if not callable(draw) and len(draw) != len(values):
         raise ValueError(f"{len(draw)} figures pour {len(values)} valeurs ; il en faut une par valeur.")
     names = [f"{description} {_tick(v) if isinstance(v, Real) else v}" for v in values]
+    slides = interactive() and len(values) > 1
     # La bande fixe ne montre que quelques vues : inutile de dessiner les autres.
-    shown = range(len(values)) if interactive() else spread(len(values), STRIP_FRAMES)
+    shown = range(len(values)) if slides else spread(len(values), STRIP_FRAMES)
     frames = [png(draw(values[i]) if callable(draw) else draw[i]) for i in shown]
-    return _slider(frames, names, description) if interactive() else _strip(frames, [names[i] for i in shown])
+    return _slider(frames, names, description) if slides else _strip(frames, [names[i] for i in shown])
 
 
 def spread(count: int, most: int) -> list[int]:
@@ -112,19 +113,16 @@ def _slider(frames: list[bytes], names: list[str], description: str) -> Any:
     """Curseur et lecture automatique au-dessus d'une image ; chaque geste ne coûte qu'un envoi de PNG."""
     import ipywidgets
 
-    last = len(frames) - 1
     # Sans align_self, la colonne étirerait l'image et la brouillerait.
     layout = ipywidgets.Layout(max_width="100%", object_fit="contain", align_self="flex-start")
     view = ipywidgets.Image(value=frames[0], format="png", layout=layout)
     label = ipywidgets.Label(names[0])
-    slider = ipywidgets.IntSlider(
-        min=0, max=max(last, 1), readout=False, description=description, disabled=not last
-    )
-    play = ipywidgets.Play(min=0, max=max(last, 1), interval=300, disabled=not last)
+    last = len(frames) - 1
+    slider = ipywidgets.IntSlider(min=0, max=last, readout=False, description=description)
+    play = ipywidgets.Play(min=0, max=last, interval=300)
 
     def show(change: dict) -> None:
-        index = min(change["new"], last)
-        view.value, label.value = frames[index], names[index]
+        view.value, label.value = frames[change["new"]], names[change["new"]]
 
     slider.observe(show, names="value")
     ipywidgets.jslink((play, "value"), (slider, "value"))

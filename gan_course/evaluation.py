@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from gan_course.data.images import ImageSet
 from gan_course.engine.numbers import check_positive, french
 from gan_course.engine.shapes import call
-from gan_course.features import Features, as_uint8, load_features
+from gan_course.features import Features, load_features
 from gan_course.metrics import density_coverage, frechet_distance, kernel_distance, precision_recall
 
 PROTOCOL = {  # ce qui doit être le même pour comparer, et comment le nommer
@@ -188,7 +188,7 @@ def generated_features(generator: nn.Module, reference: Reference, n: int, seed:
                     f"Le générateur a rendu {tuple(images.shape)} pour {len(z)} z ; les images de référence sont de "
                     f"forme {reference.images.image_shape}. Rechargez-les à cette taille (size=…)."
                 )
-            parts.append(reference.features(as_uint8(images)))
+            parts.append(reference.features(images))
     return torch.cat(parts)
 
 

@@ -5,6 +5,7 @@ Une forme est une distance signée, négative dedans, positive dehors : là où 
 0 sur un pixel. Les bords sont lissés à toute taille, sans suréchantillonnage.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -71,9 +72,13 @@ def window(canvas: Canvas, u: np.ndarray | float, v: float, a: float, b: float) 
     )
 
 
-def only(canvas: Canvas, rows: np.ndarray) -> Canvas:
-    """Copie réduite à quelques visages ; à recopier ensuite dans l'image."""
-    return Canvas(*(plane[rows] for plane in canvas[:-1]), canvas.corner)
+def only(canvas: Canvas, mask: np.ndarray, draw: Callable[[Canvas, np.ndarray], None]) -> None:
+    """Appelle draw(part, rows) sur une copie réduite aux visages de `mask`, puis la recopie dans l'image."""
+    rows = np.flatnonzero(mask)
+    if len(rows):
+        part = Canvas(*(plane[rows] for plane in canvas[:-1]), canvas.corner)
+        draw(part, rows)
+        canvas.image[rows] = part.image
 
 
 def cover(canvas: Canvas, distance: np.ndarray, soft: float = 0.0) -> np.ndarray:
@@ -184,12 +189,12 @@ def _head(canvas: Canvas, p: dict[str, np.ndarray], skin: np.ndarray, hair: np.n
         part = window(canvas, place, 0.3, 0.3, 0.25)
         cheek = ellipse((part.u - place) / squeeze, part.v - 0.3, 0.16, 0.11)
         paint(part, np.maximum(cheek, _skull(part, p)), skin * (1.0, 0.74, 0.7), opacity=0.6, soft=0.2)
-    rows = np.flatnonzero(p["barbe"])
-    if len(rows):
-        part = only(canvas, rows)
+
+    def beard(part: Canvas, rows: np.ndarray) -> None:
         top = 0.36 - 0.5 * (part.u - 0.4 * np.sin(turn[rows])) ** 2
         paint(part, np.maximum(skull[rows], top - part.v), hair[rows] * 0.92)
-        canvas.image[rows] = part.image
+
+    only(canvas, p["barbe"], beard)
 
 
 def _features(canvas: Canvas, p: dict[str, np.ndarray], skin: np.ndarray, hair: np.ndarray, eyes: np.ndarray) -> None:
@@ -255,16 +260,6 @@ def _glasses(canvas: Canvas, turn: np.ndarray, colour: np.ndarray) -> None:
     paint(band, bars, colour)
 
 
-def _hat(canvas: Canvas, kind: np.ndarray, p: dict[str, np.ndarray], colour: np.ndarray) -> None:
-    """Bonnet (1), chapeau à bord (2) ou casquette (3) ; `canvas` n'a que les visages qui en portent."""
-    for number, draw in ((1, _beanie), (2, _brim), (3, _cap)):
-        rows = np.flatnonzero(kind == number)
-        if len(rows):
-            part = only(canvas, rows)
-            draw(part, _width(p)[rows], np.sin(_turn(p)[rows]), colour[rows])
-            canvas.image[rows] = part.image
-
-
 def _beanie(canvas: Canvas, width: np.ndarray, turn: np.ndarray, colour: np.ndarray) -> None:
     u, v = canvas.u, canvas.v
     paint(canvas, length(u, v + 1.4) - 0.2, np.minimum(colour * 1.2 + 50, 255))
@@ -301,10 +296,12 @@ def paint_faces(p: dict[str, np.ndarray], size: int) -> np.ndarray:
     _head(canvas, p, skin, hair)
     _features(canvas, p, skin, hair, eyes)
     _fringe(canvas, p, style, hair)
-    rows = np.flatnonzero(p["lunettes"])
-    if len(rows):
-        part = only(canvas, rows)
-        _glasses(part, _turn(p)[rows], opposite[rows] * 0.45)
-        canvas.image[rows] = part.image
-    _hat(canvas, p["chapeau"], p, opposite)
+    turn, width = _turn(p), _width(p)
+    only(canvas, p["lunettes"], lambda part, rows: _glasses(part, turn[rows], opposite[rows] * 0.45))
+    for number, hat in enumerate((_beanie, _brim, _cap), start=1):  # l'ordre de faces.HATS ; 0 : aucun
+
+        def wear(part: Canvas, rows: np.ndarray, hat: Callable = hat) -> None:
+            hat(part, width[rows], np.sin(turn[rows]), opposite[rows])
+
+        only(canvas, p["chapeau"] == number, wear)
     return np.clip(canvas.image + 0.5, 0, 255).astype(np.uint8)

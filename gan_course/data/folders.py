@@ -4,7 +4,6 @@ Une archive n'est jamais dépliée sur le disque : chaque entrée est lue en m�
 déclare.
 """
 
-import hashlib
 import io
 import os
 import re
@@ -19,12 +18,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gan_course.data.cache import stamp
 from gan_course.engine.files import readable_bytes
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 PHONE_SUFFIXES = (".heic", ".heif")  # les photographies des iPhone : Pillow ne les lit qu'avec pillow-heif
 STRAYS = 3  # images posées à côté des dossiers de classes, que l'on ignore ; ou un vingtième du tout
 MAX_BYTES = 256 * 10**6  # un fichier d'image plus gros n'en est sans doute pas une
+ESCAPE = re.compile(r"/|[A-Za-z]:|(.*/)?\.\./")  # absolue, ou remontante
 EMPTY_ARCHIVE = b"PK\5\6" + bytes(18)
 NAMED = 5  # fichiers nommés dans un message ; au-delà, on compte
 
@@ -74,45 +75,36 @@ def reads_heif() -> bool:
     return True
 
 
-def _pictures(names: Iterable[str]) -> list[str]:
-    """Ceux de ces noms qui sont des images que l'on sait lire."""
+def _pictures(files: Iterable[str]) -> list[str]:
+    """Ceux de ces noms qui sont des images que l'on sait lire, triés."""
     suffixes = SUFFIXES + PHONE_SUFFIXES if reads_heif() else SUFFIXES
-    return [name for name in names if name.lower().endswith(suffixes) and not _is_hidden(name)]
+    return sorted(name for name in files if name.lower().endswith(suffixes))
 
 
-def _is_hidden(name: str) -> bool:
-    return any(part.startswith((".", "__MACOSX")) for part in _parts(name))
-
-
-def _open_archive(path: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, IndexError, struct.error) as error:
-        raise ValueError(
-            f"L'archive « {path} » est illisible ({error}). Téléchargez-la de nouveau, en entier."
-        ) from error
-
-
-def _escapes(info: zipfile.ZipInfo, name: str) -> bool:
-    """Vrai pour une entrée qui, dépliée, sortirait du dossier : absolue, remontante, ou lien symbolique."""
-    climbs = name.startswith("/") or re.match(r"[A-Za-z]:", name) or ".." in _parts(name)
-    return bool(climbs) or stat.S_ISLNK(info.external_attr >> 16)
+def _visible(files: dict[str, Entry]) -> dict[str, Entry]:
+    return {name: x for name, x in files.items() if not any(p.startswith((".", "__MACOSX")) for p in _parts(name))}
 
 
 def _zip_entries(path: Path) -> dict[str, Entry]:
-    """Fichiers d'une archive, par nom ; ignore et nomme les entrées qui en sortent."""
-    with _open_archive(path) as archive:
-        entries = [info for info in archive.infolist() if info.filename and not info.is_dir()]
-        files = {info.filename.replace("\\", "/"): info for info in entries}
-    escaping = {name for name, info in files.items() if _escapes(info, name)}
-    if escaping:
-        message = f"Entrées de « {path.name} » ignorées, elles en sortent : {named(sorted(escaping))}."
-        warnings.warn(message, stacklevel=2)
-    if _pictures(name for name, info in files.items() if info.flag_bits & 1):
+    """Fichiers d'une archive, par nom ; ignore et nomme ceux qui, dépliés, en sortiraient, et les liens."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = [info for info in archive.infolist() if info.filename and not info.is_dir()]
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, IndexError, struct.error) as error:
         raise ValueError(
-            f"L'archive « {path} » est protégée par un mot de passe. Dépliez-la et donnez le dossier."
+            f"L'archive « {path} » est illisible ({error}). Téléchargez-la de nouveau, en entier."
+        ) from error
+    files = {info.filename.replace("\\", "/"): info for info in entries}
+    escaping = {name for name, info in files.items() if ESCAPE.match(name) or stat.S_ISLNK(info.external_attr >> 16)}
+    if escaping:
+        message = f"Entrées de « {path.name} » ignorées, elles en sortent : {named(sorted(escaping))}."
+        warnings.warn(message, stacklevel=2)
+    files = _visible({name: info for name, info in files.items() if name not in escaping})
+    if any(files[name].flag_bits & 1 for name in _pictures(files)):
+        raise ValueError(
+            f"L'archive « {path} » est protégée par un mot de passe. Dépliez-la et donnez le dossier."
         )
-    return {name: info for name, info in files.items() if name not in escaping}
+    return files
 
 
 def _folder_entries(path: Path) -> dict[str, Entry]:
@@ -125,31 +117,16 @@ def _folder_entries(path: Path) -> dict[str, Entry]:
     for folder, subfolders, names in os.walk(path, onerror=refuse, followlinks=True):
         seen.add(os.path.realpath(folder))  # un lien vers un dossier se suit, sauf s'il tourne en rond
         subfolders[:] = [name for name in subfolders if os.path.realpath(os.path.join(folder, name)) not in seen]
-        files |= {(Path(folder, name).relative_to(path)).as_posix(): Path(folder, name) for name in names}
-    return files
+        files |= {Path(folder, name).relative_to(path).as_posix(): Path(folder, name) for name in names}
+    return {name: file for name, file in _visible(files).items() if file.is_file()}
 
 
-def fingerprint(path: Path) -> str:
-    """Empreinte d'une source, sans lire ses images.
-
-    Dossier : nom, taille et date de chaque image. Archive : taille, date, et sa fin, où est la table des
-    matières.
-    """
-    digest = hashlib.blake2b(digest_size=8)
-    if path.is_dir():
-        found = _folder_entries(path)
-        for name in sorted(_pictures(found)):
-            if not (file := found[name]).is_file():
-                continue
-            status = file.stat()
-            digest.update(f"{name}|{status.st_size}|{status.st_mtime_ns}\n".encode("utf-8", "surrogatepass"))
-    else:
-        status = path.stat()
-        digest.update(f"{status.st_size}|{status.st_mtime_ns}".encode())
-        with open(path, "rb") as file:
-            file.seek(max(0, status.st_size - 65_536))
-            digest.update(file.read())
-    return digest.hexdigest()
+def fingerprint(path: Path) -> object:
+    """Ce qui change quand une source change, sans lire ses images : taille et date, de chacune pour un dossier."""
+    if path.is_file():
+        return stamp(path)
+    files = _folder_entries(path)
+    return [(name, *stamp(files[name])) for name in _pictures(files)]
 
 
 def list_images(path: Path, split: str = "train") -> Listing:
@@ -160,54 +137,46 @@ def list_images(path: Path, split: str = "train") -> Listing:
     alphabétique ; quelques images restées à côté sont ignorées, et un avertissement les nomme. Lève ValueError s'il
     n'y a aucune image, si l'archive est illisible ou chiffrée, ou si le dossier « test » manque.
     """
-    unpacked = path.is_dir()
-    files = _folder_entries(path) if unpacked else _zip_entries(path)
-    found = {name: files[name] for name in _pictures(files) if not unpacked or files[name].is_file()}
-    kind = "Le dossier" if unpacked else "L'archive"
-    _warn_of_phones(path, files)
-    if not found:
-        content = f"contient {len(files)} fichier(s), mais aucune image" if files else "est vide : aucune image"
-        raise ValueError(f"{kind} « {path} » {content}. Extensions lues : {', '.join(SUFFIXES)}.")
-    names = sorted(found)
-    folders = [_parts(name)[:-1] for name in names]
-    depth = len(os.path.commonprefix(folders))
-    in_split = [k for k, parts in enumerate(folders) if parts[depth : depth + 1] == (split,)]
-    if not in_split and split != "train":
-        raise ValueError(f'{kind} « {path} » n\'a pas de sous-dossier « {split} ». Utilisez split="train".')
-    kept, classes = _classes(names, folders, in_split or list(range(len(names))))
-    names, class_names, labels = [names[k] for k in kept], None, None
-    if classes is not None:
-        class_names = sorted(set(classes))
-        number = {name: label for label, name in enumerate(class_names)}
-        labels = np.array([number[name] for name in classes], dtype=np.int64)
-    return Listing(names, [found[name] for name in names], labels, class_names)
+    kind, files = ("Le dossier", _folder_entries(path)) if path.is_dir() else ("L'archive", _zip_entries(path))
+    phones = [name for name in sorted(files) if name.lower().endswith(PHONE_SUFFIXES)]
+    if phones and not reads_heif():
+        message = f"{len(phones)} image(s) .heic de « {path.name} » laissée(s) de côté : {named(phones)}."
+        warnings.warn(f"{message} Pour les lire : pip install pillow-heif, puis relancez.", stacklevel=2)
+    names = _pictures(files)
+    if not names:
+        content = f"contient {len(files)} fichier(s), mais aucune image" if files else "est vide : aucune image"
+        raise ValueError(f"{kind} « {path} » {content}. Extensions lues : {', '.join(SUFFIXES)}.")
+    depth = len(os.path.commonprefix([_parts(name)[:-1] for name in names]))
+    if in_split := [name for name in names if split in _parts(name)[depth : depth + 1]]:
+        names = in_split
+    elif split != "train":
+        raise ValueError(f'{kind} « {path} » n\'a pas de sous-dossier « {split} ». Utilisez split="train".')
+    classes = _classes(names)
+    if classes is None:
+        return Listing(names, [files[name] for name in names], None, None)
+    class_names, labels = np.unique(list(classes.values()), return_inverse=True)
+    return Listing(list(classes), [files[name] for name in classes], labels.astype(np.int64), class_names.tolist())
 
 
-def _classes(names: list[str], folders: list[tuple], images: list[int]) -> tuple[list[int], list[str] | None]:
-    """Parmi ces images, celles à garder, et le dossier de classe de chacune ; None si les dossiers n'en sont pas."""
-    depth = len(os.path.commonprefix([folders[k] for k in images]))
-    strays = [names[k] for k in images if len(folders[k]) == depth]
-    if not strays:
-        return images, [folders[k][depth] for k in images]
-    inside = [k for k in images if len(folders[k]) > depth]
-    inner = len(os.path.commonprefix([folders[k] for k in inside]))
-    classes = [folders[k][inner] for k in inside if len(folders[k]) > inner]
-    if len(set(classes)) < 2 or len(classes) < len(inside):
-        return images, None
-    if len(strays) > max(STRAYS, len(images) // 20):
-        message = f"{len(strays)} images sur {len(images)} ne sont dans aucun sous-dossier : pas d'étiquettes."
-        warnings.warn(f"{message} Rangez-les si vous en voulez : {named(strays)}.", stacklevel=3)
-        return images, None
-    message = f"{len(strays)} image(s) à côté des dossiers de classes, ignorée(s) : {named(strays)}."
-    warnings.warn(f"{message} Pour les garder, rangez-les dans un de ces dossiers.", stacklevel=3)
-    return inside, classes
-
-
-def _warn_of_phones(path: Path, names: Iterable[str]) -> None:
-    skipped = [name for name in names if name.lower().endswith(PHONE_SUFFIXES) and not _is_hidden(name)]
-    if skipped and not reads_heif():
-        message = f"{len(skipped)} image(s) .heic de « {path.name} » laissée(s) de côté : {named(sorted(skipped))}."
-        warnings.warn(f"{message} Pour les lire : pip install pillow-heif, puis relancez.", stacklevel=2)
+def _classes(names: list[str]) -> dict[str, str] | None:
+    """{image : sa classe}, sans les quelques-unes restées à côté des dossiers ; None si ceux-ci n'en sont pas."""
+    folders = {name: _parts(name)[:-1] for name in names}
+    depth = len(os.path.commonprefix(list(folders.values())))
+    strays = [name for name in names if len(folders[name]) == depth]
+    inside = {name: parts for name, parts in folders.items() if len(parts) > depth}
+    if strays:
+        depth = len(os.path.commonprefix(list(inside.values())))
+    classes = {name: parts[depth] for name, parts in inside.items() if len(parts) > depth}
+    if len(set(classes.values())) < 2 or len(classes) < len(inside):
+        return None
+    if len(strays) > max(STRAYS, len(names) // 20):
+        message = f"{len(strays)} images sur {len(names)} ne sont dans aucun sous-dossier : pas d'étiquettes."
+        warnings.warn(f"{message} Rangez-les si vous en voulez : {named(strays)}.", stacklevel=3)
+        return None
+    if strays:
+        message = f"{len(strays)} image(s) à côté des dossiers de classes, ignorée(s) : {named(strays)}."
+        warnings.warn(f"{message} Pour les garder, rangez-les dans un de ces dossiers.", stacklevel=3)
+    return classes
 
 
 def spread(listing: Listing, n: int) -> Listing:
@@ -215,18 +184,15 @@ def spread(listing: Listing, n: int) -> Listing:
 
     Lève ValueError s'il n'y en a pas tant.
     """
-    total = len(listing.names)
-    if n > total:
-        raise ValueError(f"n={n} dépasse le nombre d'images, {total}. Baissez n, ou ne le donnez pas.")
-    labels = np.zeros(total, np.int64) if listing.labels is None else listing.labels
-    members = [np.flatnonzero(labels == label) for label in range(labels.max() + 1)]
-    rank = np.empty(total, np.int64)
-    for numbers in members:
-        rank[numbers] = np.arange(len(numbers))
-    by_turns = np.lexsort((labels, rank))[:n]  # la première de chaque classe, puis la deuxième de chacune…
-    shares = np.bincount(labels[by_turns], minlength=len(members))
-    kept = [numbers[np.arange(share) * len(numbers) // share] for numbers, share in zip(members, shares) if share]
-    return picked(listing, np.sort(np.concatenate(kept)).tolist())
+    if n > len(listing.names):
+        raise ValueError(f"n={n} dépasse le nombre d'images, {len(listing.names)}. Baissez n, ou ne le donnez pas.")
+    labels = np.zeros(len(listing.names)) if listing.labels is None else listing.labels
+    classes = sorted((np.flatnonzero(labels == label) for label in np.unique(labels)), key=len)
+    kept = []
+    for k, numbers in enumerate(classes):  # ce que les petites classes n'ont pas, les grandes se le partagent
+        share = min(len(numbers), (n - len(kept)) // (len(classes) - k))
+        kept += numbers[np.arange(share) * len(numbers) // max(share, 1)].tolist()
+    return picked(listing, sorted(kept))
 
 
 def picked(listing: Listing, kept: list[int]) -> Listing:

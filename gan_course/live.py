@@ -14,7 +14,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from gan_course.diagnosis import read_series
 from gan_course.display import GREY, ORANGE, plot_losses, plot_scores, show_grid
 from gan_course.engine.numbers import french, is_whole
 from gan_course.engine.shapes import call
@@ -26,7 +25,6 @@ from gan_course.metrics import check_rows
 DRAWING_SHARE = 0.05  # part du temps que le dessin peut prendre
 PRINT_EVERY = 10.0  # secondes entre deux lignes, quand la sortie est un fichier
 MIN_POINTS = 1000  # 25 points ne montrent pas un nuage
-LIVE_POINTS = 400  # mesures tracées par courbe : le trait coûte plus que tout le reste
 
 
 def follow(
@@ -212,13 +210,9 @@ def draw_state(
     else:
         show_grid(samples, columns=columns, ax=left)
     left.set_title(f"Échantillons au pas {french(progress.step, 0)}", fontsize=10)
-    history, stride = progress.history, max(1, progress.step // LIVE_POINTS)
-    names = ("d_loss", "g_loss", "d_real", "d_fake")
-    series = {name: read_series(history, name) for name in names}
-    thin = {"steps": series["d_loss"][0][::stride], **{name: series[name][1][::stride] for name in names}}
     upper, lower = figure.add_axes([0.53, 0.57, 0.46, 0.36]), figure.add_axes([0.53, 0.12, 0.46, 0.36])
-    plot_losses(thin, upper)
-    plot_scores(thin, lower, probabilities=find_loss(progress.recipe.loss).probability)
+    plot_losses(progress.history, upper)
+    plot_scores(progress.history, lower, probabilities=find_loss(progress.recipe.loss).probability)
     upper.set_xlabel("")
     upper.tick_params(labelbottom=False)
     for ax in (upper, lower):
@@ -253,8 +247,6 @@ def draws_points(generator: nn.Module) -> bool:
 
 def duration(seconds: float) -> str:
     """Durée lisible : « 4 s », « 1 min 20 s », « 2 h 05 min »."""
-    if not math.isfinite(seconds):
-        return "?"
     whole = max(0, round(seconds))
     hours, minutes = divmod(whole // 60, 60)
     if hours:

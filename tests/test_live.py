@@ -217,7 +217,7 @@ def test_bad_arguments_are_refused_at_once():
 
 
 def test_durations_are_french():
-    assert [duration(s) for s in (4.2, 80, 7500, float("inf"))] == ["4 s", "1 min 20 s", "2 h 05 min", "?"]
+    assert [duration(s) for s in (4.2, 80, 7500)] == ["4 s", "1 min 20 s", "2 h 05 min"]
 
 
 @pytest.mark.lent

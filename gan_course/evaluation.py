@@ -219,24 +219,24 @@ def standing_statistics(generator: nn.Module, batches: int = 32, seed: int = 0) 
     """
     check_positive("batches", batches)
     classes, device = getattr(generator, "num_classes", 0), next(generator.parameters()).device
-    generator = copy.deepcopy(generator).eval()
-    layers = [layer for layer in generator.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
-    if not layers:
+    original, generator = generator, copy.deepcopy(generator).eval()
+    pairs = zip(generator.modules(), original.modules())
+    norms = [(new, old) for new, old in pairs if isinstance(new, _BatchNorm) and new.track_running_stats]
+    if not norms:
         return generator
-    before = [(copy.deepcopy(layer.state_dict()), layer.momentum) for layer in layers]
-    draw = torch.Generator().manual_seed(seed)
-    for layer in layers:
+    for layer, _ in norms:
         layer.reset_running_stats()
         layer.momentum = None  # None : la moyenne simple de tous les lots
         layer.train()
+    draw = torch.Generator().manual_seed(seed)
     for _ in range(batches):
         z = torch.randn(64, generator.latent_dim, generator=draw).to(device)
         y = torch.randint(classes, (64,), generator=draw).to(device) if classes else None
         call(generator, z, y)
-    for layer, (state, momentum) in zip(layers, before):
+    for layer, old in norms:
         if layer.num_batches_tracked == 0:  # une couche que G(z) ne traverse pas, celle d'un encodeur
-            layer.load_state_dict(state)
-        layer.momentum = momentum
+            layer.load_state_dict(old.state_dict())
+        layer.momentum = old.momentum
     return generator.eval()
 
 

@@ -76,11 +76,9 @@ def explore(
             "principal_directions(…)."
         )
     directions = check_rows("directions", directions, dim).cpu().float()
-    origin = torch.zeros(dim) if origin is None else origin
-    origin = check_rows("origin", torch.atleast_2d(as_tensor("origin", origin)), dim)[0].cpu().float()
-    if names is None:
-        names = [f"direction {i + 1}" for i in range(len(directions))]
-    names = [str(name) for name in names]
+    origin = torch.zeros(dim) if origin is None else as_tensor("origin", origin)
+    origin = check_rows("origin", origin[None], dim)[0].cpu().float()
+    names = [f"direction {i + 1}" for i in range(len(directions))] if names is None else list(map(str, names))
     if len(names) != len(directions):
         raise ValueError(
             f"{len(names)} noms pour {len(directions)} directions ; il en faut un par direction."

@@ -131,8 +131,7 @@ def _descend(
 
 
 def _generate(generator: nn.Module, z: Tensor, labels: Tensor | None) -> Tensor:
-    z = z.to(next(generator.parameters()).dtype)
-    return call(generator, z, labels)
+    return call(generator, z.to(next(generator.parameters()).dtype), labels)
 
 
 def _checked_images(generator: nn.Module, images: Tensor) -> Tensor:

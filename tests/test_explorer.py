@@ -157,6 +157,7 @@ def test_a_forgotten_unpacking_is_said():
         (lambda g: explorer.explore(g, float("nan") * torch.eye(3)), "directions.: NaN"),
         (lambda g: explorer.explore(g, torch.zeros(2, 5)), r"\(2, 5\)"),
         (lambda g: explorer.explore(g, torch.eye(3), torch.zeros(2)), r"origin.*\(1, 2\)"),
+        (lambda g: explorer.explore(g, torch.eye(3), torch.zeros(2, 3)), r"origin.*\(1, 2, 3\)"),
         (lambda g: explorer.explore(g, torch.eye(3), names=["un"]), "1 noms pour 3"),
         (lambda g: explorer.pick_and_walk(g, torch.zeros(1, 3)), r"\(1, 3\)"),
         (lambda g: explorer.pick_and_walk(g, torch.zeros(4, 2)), r"\(4, 2\)"),

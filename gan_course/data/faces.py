@@ -65,8 +65,7 @@ def face_blocks(parameters: np.ndarray, size: int = 64) -> Iterator[tuple[np.nda
     """`draw_faces` par blocs : images uint8 (k, 3, size, size), et leurs paramètres (k, 17)."""
     size = check_positive("size", size)
     parameters = np.asarray(parameters, dtype=np.float32)
-    wrong_shape = parameters.ndim != 2 or parameters.shape[1] != len(FACTOR_NAMES) or not len(parameters)
-    if wrong_shape or not np.isfinite(parameters).all():
+    if parameters.shape[1:] != (len(FACTOR_NAMES),) or not len(parameters) or not np.isfinite(parameters).all():
         raise ValueError(
             f"parameters est de forme {parameters.shape} ; il faut (N, {len(FACTOR_NAMES)}), des nombres finis, "
             f"dans l'ordre : {', '.join(FACTOR_NAMES)}."

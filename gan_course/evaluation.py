@@ -1,7 +1,7 @@
 """Mesurer un générateur : des nombres qui portent leur espace, leur n, leur référence et leur graine.
 
 Un « FID » sans ces quatre-là ne veut rien dire : WGAN-GP sur CIFAR-10 « vaut » 17 ou 54 selon le dépôt. Deux
-évaluations ne se comparent donc que si leur protocole est le même.
+évaluations ne se comparent donc que si leur protocole est le même ; sinon `check_comparable` refuse.
 """
 
 import copy
@@ -76,13 +76,7 @@ class Evaluation:
     def __lt__(self, other: "Evaluation") -> bool:
         if not isinstance(other, Evaluation):
             return NotImplemented
-        for field, words in PROTOCOL.items():
-            mine, theirs = getattr(self, field), getattr(other, field)
-            if mine != theirs:
-                raise IncomparableError(
-                    f"Ces évaluations n'ont pas les mêmes {words} : {mine} et {theirs}. Leurs nombres ne se comparent "
-                    "pas : refaites-les par evaluate() avec les mêmes réglages."
-                )
+        check_comparable(self, other)
         return self.fid < other.fid
 
     def __str__(self) -> str:
@@ -93,6 +87,20 @@ class Evaluation:
             f"couverture {french(self.coverage)}\nespace {self.space} ({self.resizer}) · n = {self.n}{warning} · "
             f"référence : {self.reference}, empreinte {self.fingerprint} · graine {self.seed}"
         )
+
+
+def check_comparable(*evaluations: Evaluation) -> None:
+    """Lève IncomparableError, en disant en quoi, si ces évaluations n'ont pas toutes le même protocole.
+
+    Le protocole : espace, nombre d'images, référence et redimensionnement. Les graines peuvent différer.
+    """
+    for field, words in PROTOCOL.items():
+        values = list(dict.fromkeys(str(getattr(evaluation, field)) for evaluation in evaluations))
+        if len(values) > 1:
+            raise IncomparableError(
+                f"Ces évaluations n'ont pas les mêmes {words} : {' et '.join(values)}. Leurs nombres ne se comparent "
+                "pas : refaites-les par evaluate() avec les mêmes réglages."
+            )
 
 
 def make_reference(

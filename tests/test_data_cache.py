@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import time
 import warnings
 from collections import namedtuple
@@ -137,7 +138,7 @@ def test_large_cache_is_mapped_and_checked_here_and_there(photos, root, monkeypa
 
 def test_no_space_before_writing(photos, root, monkeypatch):
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: usage(10**6, 10**6, 1_000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**6, 10**6, 1_000))
     with pytest.raises(OSError, match=r"9,2 ko \(9216 octets\).*1,0 ko") as caught:
         load_images(photos, size=16, root=root)
     assert caught.value.errno == errno.ENOSPC and not leftovers(root)
@@ -239,11 +240,17 @@ def test_interleaved_builders(photos, root):
 
 def test_progress_line(capsys, monkeypatch):
     clock = iter(x / 2 for x in range(1_000))
-    monkeypatch.setattr(cache.time, "monotonic", lambda: next(clock))
-    block = (np.zeros((10, 1, 1, 1), np.uint8), {})
-    assert len(list(cache.announce([block] * 3, 30, "court"))) == 3
+    monkeypatch.setattr(files.time, "monotonic", lambda: next(clock))
+    assert list(files.announce([1, 2, 3], str)) == [1, 2, 3]
     assert capsys.readouterr().err == ""
-    list(cache.announce([block] * 20, 200, "photos"))
+    list(files.announce(range(20), lambda seconds: f"photos, depuis {seconds} s"))
     lines = capsys.readouterr().err.split("\r")[1:]
-    assert 5 <= len(lines) <= 11 and "photos" in lines[0] and "sur 200, encore 0 min" in lines[0]
-    assert "200 images prêtes" in lines[-1] and lines[-1].endswith("\n")
+    assert 5 <= len(lines) <= 11 and lines[0].startswith("photos, depuis 2.") and lines[-1].endswith("\n")
+
+
+def test_progress_says_what_is_left(photos, root, capsys, monkeypatch):
+    clock = iter(range(1_000))
+    monkeypatch.setattr(files.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr("gan_course.data.decoding.BLOCK", 3)
+    load_images(photos, size=16, root=root)
+    assert "photos : 9 images sur 12, encore 0 min 01 s" in capsys.readouterr().err

@@ -161,7 +161,7 @@ def test_an_error_leaves_no_process_behind(tmp_path, listing, monkeypatch):
     assert not list((tmp_path / "root" / "cache").iterdir())
 
 
-def interrupted(blocks, count, name):
+def interrupted(blocks, line):
     yield next(blocks)
     assert multiprocessing.active_children()
     raise KeyboardInterrupt

@@ -11,11 +11,10 @@ import hashlib
 import math
 import re
 import shutil
-import sys
 import time
 import warnings
 import zlib
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -25,7 +24,7 @@ import torch
 
 from gan_course.data.embedded import resize_stack
 from gan_course.data.images import ImageSet
-from gan_course.engine.files import DISK_FULL, atomic_write, check_writable, readable_bytes
+from gan_course.engine.files import DISK_FULL, announce, atomic_write, check_writable, disk_full
 
 Side = dict[str, np.ndarray]  # "labels" int64 (k,), "factors" float32 (k, P) ; ou des noms, "class_names"…
 Block = tuple[np.ndarray, Side]  # images uint8 (k, C, H, W), et ce qui les accompagne
@@ -129,19 +128,19 @@ def _write(path: Path, name: str, making: Making) -> None:
         with suppress(OSError):  # un autre processus vient de l'effacer, ou il n'est pas à nous
             if time.time() - leftover.stat().st_mtime > 86_400:  # secondes : celui d'un processus tué net
                 leftover.unlink()
-    needed, free = making.count * math.prod(making.image_shape), shutil.disk_usage(path.parent).free
-    full = (
-        f"Disque plein : pour {making.count} images, il faut {readable_bytes(needed)} ({needed} octets) dans "
-        f"« {path.parent} ». Libérez de la place, ou changez de dossier (root=…) ou de taille (size=…)."
-    )
-    if needed > free:
-        raise OSError(errno.ENOSPC, f"{full} Place libre : {readable_bytes(free)}.")
-    written, sides = 0, []
+    needed, written, sides = making.count * math.prod(making.image_shape), 0, []
+
+    def line(seconds: float) -> str:
+        left = round(seconds * (making.count - written) / max(written, 1))
+        return f"{name} : {written} images sur {making.count}, encore {left // 60} min {left % 60:02d} s"
+
     try:
         # Refermés quoi qu'il arrive : une erreur garde sinon en vie, dans un carnet, les processus qui décodent.
         with closing(making.blocks), atomic_write(path) as file:
+            if needed > shutil.disk_usage(path.parent).free:
+                raise OSError(errno.ENOSPC, "")
             _write_header(file, making.count, making.image_shape)
-            for images, side in announce(making.blocks, making.count, name):
+            for images, side in announce(making.blocks, line):
                 file.write(np.ascontiguousarray(images).data)
                 written += len(images)
                 sides.append(side)
@@ -152,7 +151,7 @@ def _write(path: Path, name: str, making: Making) -> None:
             np.savez(file, checksum=control, **making.names, **_joined(sides))
     except OSError as error:
         if error.errno in DISK_FULL:
-            raise OSError(errno.ENOSPC, full) from error
+            raise disk_full(path.parent, f"{making.count} images de {name}", needed) from error
         raise
 
 
@@ -160,21 +159,3 @@ def _write_header(file: BinaryIO, count: int, image_shape: tuple[int, int, int])
     file.seek(0)
     header = {"descr": "|u1", "fortran_order": False, "shape": (count, *image_shape)}
     np.lib.format.write_array_header_1_0(file, header)  # de même longueur pour tout `count`
-
-
-def announce(blocks: Iterable[Block], count: int, name: str) -> Iterator[Block]:
-    """Rend `blocks` ; au-delà de 2 s, tient une ligne d'avancement sur stderr, une fois par seconde."""
-    start = last = time.monotonic()
-    done = 0
-    for block in blocks:
-        yield block
-        done += len(block[0])
-        now = time.monotonic()
-        if now - start >= 2 and now - last >= 1:
-            last = now
-            left = round((now - start) * (count - done) / max(done, 1))
-            line = f"{name} : {done} images sur {count}, encore {left // 60} min {left % 60:02d} s"
-            print(f"\r{line:<78}", end="", file=sys.stderr, flush=True)
-    if last > start:
-        line = f"{name} : {done} images prêtes en {time.monotonic() - start:.0f} s"
-        print(f"\r{line:<78}", file=sys.stderr, flush=True)

@@ -8,6 +8,8 @@ taille demandée, puis gardée dans le cache.
 """
 
 import warnings
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -30,7 +32,7 @@ PUBLISHED = (  # nom, octets, MD5, identifiant chez Google Drive
     (ARCHIVE, 1_443_490_838, "00d2c5bc6d35e252742224ab0c1e8fcb", "0B7EVK8r0v71pZjFTYXZWM3FlRnM"),
 )
 SUBFOLDERS = (".", "celeba", "CelebA", "Img", "Anno", "Eval", "CelebA/Img", "CelebA/Anno", "CelebA/Eval")
-SPLIT_NUMBERS = {"train": 0, "test": 2}  # 1 : validation, laissée de côté
+SPLITS = {"train": b"\0", "test": b"\2"}  # 1 : validation, laissée de côté
 PAGE = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
 
 
@@ -48,50 +50,47 @@ def locate(folder: Path) -> Files:
     À défaut de l'archive, accepte le dossier `img_align_celeba` de qui l'a déjà dépliée.
     """
 
-    def first(name: str, is_there: str) -> Path | None:
-        candidates = [folder / sub / name for sub in SUBFOLDERS]
-        return next((file for file in candidates if getattr(file, is_there)()), None)
+    def first(*names: str) -> Path | None:
+        candidates = (folder / sub / name for name in names for sub in SUBFOLDERS)
+        return next((file for file in candidates if file.exists()), None)
 
-    archive = first(ARCHIVE, "is_file") or first(ARCHIVE.removesuffix(".zip"), "is_dir")
-    return Files(archive, first(ATTRIBUTES, "is_file"), first(PARTITION, "is_file"))
+    return Files(first(ARCHIVE, ARCHIVE.removesuffix(".zip")), first(ATTRIBUTES), first(PARTITION))
 
 
-def read_attributes(file: Path) -> tuple[dict[str, int], np.ndarray, list[str]]:
-    """Lit `list_attr_celeba.txt` : {nom d'image : ligne}, tableau uint8 (N, P) de 0 et de 1, et les P noms.
+def _read_rows(file: Path, lines: Iterable[str], first: int, width: int, codes: dict[str, int]) -> dict[str, bytes]:
+    """{nom d'image : le code de ses `width` valeurs} ; ValueError, avec son numéro, à une ligne d'une autre forme."""
+    rows = {}
+    for number, line in enumerate(lines, start=first):
+        image, *values = line.split() or [""]
+        if len(values) != width or not codes.keys() >= set(values) or image in rows:
+            raise ValueError(
+                f"« {file} » est abîmé, ligne {number} : il faut un nom d'image nouveau, puis {width} valeur(s) parmi "
+                f"{', '.join(codes)} ; reçu : « {line.strip()[:60]} ». Reprenez le fichier officiel, {PAGE}."
+            )
+        rows[image] = bytes(codes[value] for value in values)
+    return rows
 
-    Le fichier dit combien d'images il décrit, puis les noms, puis -1 ou 1 pour chacun. Lève ValueError, avec le
-    numéro de ligne, s'il est coupé, ou si une ligne n'a pas la forme attendue.
+
+def read_attributes(file: Path) -> tuple[dict[str, bytes], list[str]]:
+    """Lit `list_attr_celeba.txt` : {nom d'image : P octets, 0 ou 1}, et les P noms ; ValueError s'il est coupé.
+
+    Le fichier dit combien d'images il décrit, puis les noms, puis -1 ou 1 pour chacun.
     """
     with open(file, encoding="utf-8-sig", errors="replace") as lines:
         announced, names = lines.readline().strip(), lines.readline().split()
-        rows, values = {}, bytearray()
-        for number, line in enumerate(lines, start=3):
-            image, *flags = line.split() or [""]
-            if not image:
-                continue
-            ones = flags.count("1")
-            if len(flags) != len(names) or ones + flags.count("-1") != len(names) or image in rows:
-                raise ValueError(
-                    f"« {file} », ligne {number} : il faut un nom d'image nouveau, puis {len(names)} valeurs -1 ou 1 ; "
-                    f"reçu : « {line.strip()[:60]} ». Reprenez le fichier officiel, {PAGE}."
-                )
-            rows[image] = len(rows)
-            values += bytes(flag == "1" for flag in flags)
+        rows = _read_rows(file, lines, 3, len(names), {"-1": 0, "1": 1})
     if not names or announced != str(len(rows)):
         raise ValueError(
-            f"« {file} » annonce {announced[:20]!r} images et en décrit {len(rows)} : il est coupé, ou ce n'est pas le "
+            f"« {file} » annonce {announced[:20]!r} images et en décrit {len(rows)} : il est coupé, ou ce n'est pas le "
             f"fichier d'attributs. Reprenez-le, {PAGE}."
         )
-    return rows, np.frombuffer(values, np.uint8).reshape(len(rows), len(names)), names
+    return rows, names
 
 
-def read_partition(file: Path) -> dict[str, int]:
-    """Lit `list_eval_partition.txt` : {nom d'image : 0, apprentissage ; 1, validation ; 2, test}."""
+def read_partition(file: Path) -> dict[str, bytes]:
+    """Lit `list_eval_partition.txt` : {nom d'image : un octet, voir SPLITS}."""
     with open(file, encoding="utf-8-sig", errors="replace") as lines:
-        pairs = [line.split() for line in lines if line.strip()]
-    if not pairs or any(len(pair) != 2 or pair[1] not in ("0", "1", "2") for pair in pairs):
-        raise ValueError(f"« {file} » est abîmé : il faut « 000001.jpg 0 » à chaque ligne. Reprenez-le, {PAGE}.")
-    return {name: int(number) for name, number in pairs}
+        return _read_rows(file, lines, 1, 1, {"0": 0, "1": 1, "2": 2})
 
 
 def load_celeba(
@@ -116,14 +115,18 @@ def _complete(root: Path, folder: Path | None, download: bool, attributes: bool)
     """Les fichiers, cherchés chez l'étudiant puis, si on le permet, téléchargés."""
     place = folder or root
     found = locate(place)
-    lacking = [] if found.archive else [ARCHIVE]
-    lacking += [ATTRIBUTES] if attributes and not found.attributes else []
+    needed = {
+        ARCHIVE: found.archive,
+        ATTRIBUTES: found.attributes or not attributes,
+        PARTITION: found.partition or found.archive,  # sans elle, l'archive de l'étudiant est toute dans « train »
+    }
+    lacking = [name for name, there in needed.items() if not there]
     if not lacking:
         return found
     wanted = [
         Wanted(name, {"Google Drive (source officielle)": OFFICIAL + drive, "miroir": MIRROR + name}, md5, size)
         for name, size, md5, drive in PUBLISHED
-        if name in lacking or (ARCHIVE in lacking and name == PARTITION and not found.partition)
+        if name in lacking
     ]
     by_hand = (
         f"À la main : prenez {' et '.join(lacking)} à {PAGE} ou à {MIRROR} avec un navigateur, posez-les dans "
@@ -143,36 +146,32 @@ def _aligned(found: Files, size: int, split: str, n: int | None, attributes: boo
     """Les images de la partition, et la ligne d'attributs de chacune ; les contrôle l'un par l'autre."""
     listing = folders.list_images(found.archive)
     images = [PurePosixPath(name).name for name in listing.names]
-    kept = _in_split(images, found, split)[:n]
-    if n is not None and len(kept) < n:
-        raise ValueError(f"n={n} dépasse la partition « {split} », qui a {len(kept)} images.")
-    side, names = {}, {}
-    if attributes:
-        rows, values, attribute_names = read_attributes(found.attributes)
+
+    def check_known(rows: dict[str, bytes], file: Path) -> None:
         if orphans := [image for image in images if image not in rows]:
             raise ValueError(
-                f"« {found.attributes} » ne correspond pas aux images : {len(orphans)} des {len(images)} images de "
-                f"« {found.archive} » n'y sont pas ({folders.named(orphans)}). Prenez les deux ensemble, {PAGE}."
+                f"« {file} » ne correspond pas aux images : {len(orphans)} des {len(images)} images de "
+                f"« {found.archive} » n'y sont pas ({folders.named(orphans)}). Prenez les deux ensemble, {PAGE}."
             )
-        if len(rows) > len(images):
-            message = f"« {found.archive.name} » n'a que {len(images)} des {len(rows)} images que décrit {ATTRIBUTES}."
-            warnings.warn(message, stacklevel=2)
-        side["factors"] = values[[rows[images[i]] for i in kept]].astype(np.float32)
-        names["factor_names"] = np.array(attribute_names)
-    listing = folders.picked(listing, kept)._replace(labels=None, class_names=None)
-    return decoding.making(found.archive, listing, size, side=side)._replace(names=names)
 
-
-def _in_split(images: list[str], found: Files, split: str) -> list[int]:
-    """Numéros des images de la partition officielle ; sans son fichier, toutes sont dans « train »."""
-    if found.partition is None:
-        if split == "train":
-            return list(range(len(images)))
-        raise FileNotFoundError(f'{PARTITION} manque : sans lui, toutes les images sont dans split="train".')
-    numbers = read_partition(found.partition)
-    if orphans := [image for image in images if image not in numbers]:
-        raise ValueError(f"« {found.partition} » ne connaît pas {len(orphans)} images : {folders.named(orphans)}.")
-    kept = [i for i, image in enumerate(images) if numbers[image] == SPLIT_NUMBERS[split]]
-    if not kept:
-        raise ValueError(f"Aucune image de « {found.archive} » n'est dans la partition « {split} ».")
-    return kept
+    if found.partition:
+        numbers = read_partition(found.partition)
+        check_known(numbers, found.partition)
+    elif split == "train":
+        numbers = dict.fromkeys(images, SPLITS[split])
+    else:
+        raise FileNotFoundError(f'{PARTITION} manque : sans lui, toutes les images sont dans split="train".')
+    kept = [i for i, image in enumerate(images) if numbers[image] == SPLITS[split]][:n]
+    if len(kept) < (n or 1):
+        raise ValueError(f"n={n} : la partition « {split} » de « {found.archive} » n'a que {len(kept)} images.")
+    making = partial(decoding.making, found.archive, folders.picked(listing, kept), size)
+    if not attributes:
+        return making()
+    rows, names = read_attributes(found.attributes)
+    check_known(rows, found.attributes)
+    if len(rows) > len(images):
+        message = f"« {found.archive.name} » n'a que {len(images)} des {len(rows)} images que décrit {ATTRIBUTES}."
+        warnings.warn(message, stacklevel=2)
+    flags = np.frombuffer(b"".join(rows[images[i]] for i in kept), np.uint8).reshape(len(kept), -1)
+    side = {"factors": flags.astype(np.float32)}
+    return making(side=side)._replace(names={"factor_names": np.array(names)})

@@ -202,9 +202,7 @@ def picked(listing: Listing, kept: list[int]) -> Listing:
 
 
 def within(listing: Listing, folder: str) -> Listing:
-    """Les seules images rangées dans un dossier nommé `folder`, sans classes ; `folder` vide : `listing` même."""
-    if not folder:
-        return listing
+    """Les seules images rangées dans un dossier de ce nom, ou toutes s'il n'y en a pas ; sans classes."""
     kept = [i for i, name in enumerate(listing.names) if folder in _parts(name)[:-1]]
     return picked(listing, kept or list(range(len(listing.names))))._replace(labels=None, class_names=None)
 

@@ -30,6 +30,7 @@ DIGIT_NAMES = tuple(str(digit) for digit in range(10))
 FASHION_NAMES = (
     "t-shirt", "pantalon", "pull", "robe", "manteau", "sandale", "chemise", "basket", "sac", "bottine",
 )  # fmt: skip
+Drawn = tuple[np.ndarray, np.ndarray]  # images uint8 (k, 3, size, size), leurs facteurs float32 (k, P)
 
 
 @dataclass(frozen=True)
@@ -129,11 +130,9 @@ def load_images(
 
 def _existing_path(name: str) -> Path:
     path = Path(name).expanduser()
-    if path.is_dir():
-        return path.resolve()
-    if path.is_file():
-        if path.suffix.lower() != ".zip":
-            raise ValueError(f"« {name} » n'est pas un .zip. Donnez un dossier ou un .zip d'images.")
+    if path.is_file() and path.suffix.lower() != ".zip":
+        raise ValueError(f"« {name} » n'est pas un .zip. Donnez un dossier ou un .zip d'images.")
+    if path.exists():
         return path.resolve()
     if path.suffix or len(path.parts) != 1 or name.startswith("~"):
         raise FileNotFoundError(f"« {path} » n'existe pas. Le dossier courant est « {Path.cwd()} ».")
@@ -146,13 +145,14 @@ def _existing_path(name: str) -> Path:
 
 
 def _path_source(path: Path) -> Source:
-    return Source(partial(_load_path, path), 64, "vos images")
+    return Source(partial(_load_path, path, ""), 64, "vos images")
 
 
 def _load_path(
-    path: Path, size: int, root: Path, split: str, download: bool,
+    path: Path, inside: str, size: int, root: Path, split: str, download: bool,
     channels: int = 3, n: int | None = None, crop: str | None = "center", flip: bool = False,
 ) -> ImageSet:  # fmt: skip
+    """Les images d'un dossier ou d'une archive ; `inside` : celles seules d'un dossier de ce nom."""
     if check_positive("channels", channels) not in (1, 3):
         raise ValueError(f"channels vaut 3 (couleurs) ou 1 (gris) ; reçu : {channels!r}.")
     if crop not in decoding.CROPS:
@@ -160,18 +160,13 @@ def _load_path(
     if not isinstance(flip, bool):
         raise TypeError(f"flip vaut True ou False ; reçu : {flip!r}.")
     n = None if n is None else check_positive("n", n)
-    return _decoded(path, size, root, split, channels, n, crop, flip)
-
-
-def _decoded(
-    path: Path, size: int, root: Path, split: str,
-    channels: int = 3, n: int | None = None, crop: str | None = "center", flip: bool = False, inside: str = "",
-) -> ImageSet:  # fmt: skip
-    """Les images d'un dossier ou d'une archive, gardées en cache ; `inside` : celles seules d'un dossier de ce nom."""
 
     def make() -> Making:
-        listing = folders.within(folders.list_images(path, split), inside)
-        listing = listing if n is None else folders.spread(listing, n)
+        listing = folders.list_images(path, split)
+        if inside:
+            listing = folders.within(listing, inside)
+        if n is not None:
+            listing = folders.spread(listing, n)
         making = decoding.making(path, listing, size, channels, crop=crop)
         return making._replace(blocks=_with_mirrors(making.blocks), count=2 * making.count) if flip else making
 
@@ -188,41 +183,32 @@ def _with_mirrors(blocks: Iterator[Block]) -> Iterator[Block]:
 
 def _load_simpsons(size: int, root: Path, split: str, download: bool, folder: Path | None = None) -> ImageSet:
     path = simpsons.find_simpsons(root, folder, download).resolve()
-    return _decoded(path, size, root, split, inside=simpsons.CROPPED)
+    return _load_path(path, simpsons.CROPPED, size, root, split, download)
 
 
-def _load_digits(size: int, root: Path, split: str, download: bool) -> ImageSet:
-    return load_digits(size, split)  # embarqué : ni réseau, ni cache
+def _load_faces(size: int, root: Path, split: str, download: bool, n: int = 2_000, seed: int = 0) -> ImageSet:
+    def draw() -> Iterator[Drawn]:
+        return faces.face_blocks(faces.sample_faces(n, seed, split), size)
 
-
-def _load_colour_digits(
-    size: int, root: Path, split: str, download: bool, n: int = 50_000, seed: int = 0
-) -> ImageSet:
-    return load_colour_digits(size, split, n, seed)  # une demi-seconde : pas de cache
-
-
-def _load_faces(
-    size: int, root: Path, split: str, download: bool, n: int = 2_000, seed: int = 0
-) -> ImageSet:
-    factors = faces.sample_faces(n, seed, split)
-    return _drawn("faces", lambda: faces.face_blocks(factors, size), faces.FACTOR_NAMES, size, root, n, seed, split)
+    return _drawn("faces", draw, faces.FACTOR_NAMES, size, root, n, seed, split)
 
 
 def _load_fractals(
     size: int, root: Path, split: str, download: bool,
     n: int = 2_000, seed: int = 0, palette: str = "inferno", points: int | None = None,
 ) -> ImageSet:  # fmt: skip
-    def draw() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def draw() -> Iterator[Drawn]:
         return fractals.fractal_blocks(fractals.sample_parameters(n, seed, split), size, points, palette)
 
-    n = check_positive("n", n)
     return _drawn("fractals", draw, fractals.FACTOR_NAMES, size, root, n, seed, palette, points, split)
 
 
 def _drawn(
-    name: str, draw: Callable, factor_names: tuple[str, ...], size: int, root: Path, n: int, *key: object
-) -> ImageSet:
+    name: str, draw: Callable[[], Iterator[Drawn]], factor_names: tuple[str, ...], size: int, root: Path, n: int,
+    *key: object,
+) -> ImageSet:  # fmt: skip
     """Le jeu que dessine `draw`, gardé en cache ; en mémoire si `root` refuse l'écriture."""
+    n = check_positive("n", n)
 
     def make() -> Making:
         blocks = ((images, {"factors": part}) for images, part in draw())
@@ -248,9 +234,14 @@ def _mnist_source(dataset: str, class_names: tuple[str, ...], summary: str, down
 
 
 SOURCES: dict[str, Source] = {
-    "digits": Source(_load_digits, 28, "1 500 + 297 chiffres manuscrits, embarqués"),
+    "digits": Source(
+        lambda size, root, split, download: load_digits(size, split), 28, "1 500 + 297 chiffres manuscrits, embarqués"
+    ),
     "faces": Source(_load_faces, 64, "visages dessinés ici, chacun fonction de 17 facteurs"),
-    "color-digits": Source(_load_colour_digits, 28, "trois chiffres, un par canal : 1 000 classes"),
+    "color-digits": Source(
+        lambda size, root, split, download, n=50_000, seed=0: load_colour_digits(size, split, n, seed),
+        28, "trois chiffres, un par canal : 1 000 classes",
+    ),
     "fractals": Source(_load_fractals, 64, "attracteurs étranges, dessinés ici"),
     "mnist": _mnist_source("MNIST", DIGIT_NAMES, "60 000 + 10 000 chiffres manuscrits", "12 Mo, une fois"),
     "fashion-mnist": _mnist_source("FashionMNIST", FASHION_NAMES, "60 000 + 10 000 vêtements", "31 Mo, une fois"),

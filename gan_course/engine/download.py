@@ -4,7 +4,6 @@ Un fichier ne prend son nom qu'une fois sa taille et son condensé reconnus. D'i
 NOM.partiel, qu'un seul processus écrit : celui qui tient NOM.lock. Le système rend ce verrou si le processus meurt.
 """
 
-import errno
 import hashlib
 import http.client
 import os
@@ -19,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from gan_course.engine.files import DISK_FULL, check_writable, lock, readable_bytes
+from gan_course.engine.files import DISK_FULL, announce, check_writable, disk_full, lock, readable_bytes
 
 TIMEOUT = 30.0  # secondes de silence avant de renoncer à une source…
 SLOWEST = 1_000  # … ou de débit moyen plus lent, en octets par seconde
@@ -58,15 +57,10 @@ def fetch(files: list[Wanted], folder: Path, by_hand: str) -> None:
     if not missing:
         return
     check_writable(folder)
-    needed, free = sum(wanted.size or 0 for wanted in missing), shutil.disk_usage(folder).free
+    needed = sum(wanted.size or 0 for wanted in missing)
     kept = sum(part.stat().st_size for wanted in missing if (part := _part(folder, wanted)).exists())
-    if needed - kept > free:
-        raise OSError(
-            errno.ENOSPC,
-            f"Disque plein : pour télécharger {', '.join(w.name for w in missing)}, il faut {readable_bytes(needed)} "
-            f"({needed} octets) dans « {folder} ». Place libre : {readable_bytes(free)}. Libérez de la place, ou "
-            "changez de dossier (root=…).",
-        )
+    if needed - kept > shutil.disk_usage(folder).free:
+        raise disk_full(folder, ", ".join(wanted.name for wanted in missing), needed)
     for wanted in missing:
         witness = folder / f"{wanted.name}.lock"
         with open(witness, "wb") as file:
@@ -93,7 +87,7 @@ def _from_any_source(wanted: Wanted, part: Path, by_hand: str) -> None:
             return _from_source(wanted, url, part)
         except (OSError, http.client.HTTPException) as error:
             if getattr(error, "errno", None) in DISK_FULL:
-                raise OSError(errno.ENOSPC, f"Disque plein : « {wanted.name} » n'a pu être écrit.") from error
+                raise disk_full(part.parent, wanted.name, wanted.size or 0) from error
             failures.append(f"  - {source} : {_reason(error)}")
     kept, detail = part.stat().st_size, "\n".join(failures)
     resume = f"\nLes {readable_bytes(kept)} reçus sont gardés : recommencer reprendra là." if kept else ""
@@ -150,22 +144,19 @@ def _receive(wanted: Wanted, url: str, part: Path) -> int:
 
 def _copy(answer: http.client.HTTPResponse, file: BinaryIO, name: str, total: int | None) -> None:
     """Recopie la réponse, sans aller loin après `total` octets ; OSError si elle est trop lente."""
-    start = shown = checked = time.monotonic()
-    received = before = file.tell()
+    checked, before = time.monotonic(), file.tell()
     whole = f" sur {readable_bytes(total)}" if total else ""
     # read attendrait un bloc entier, à un octet par seconde s'il le faut
-    while (total is None or received <= total) and (chunk := answer.read1(CHUNK)):
-        received += file.write(chunk)
-        now = time.monotonic()
+    chunks = iter(lambda: answer.read1(CHUNK), b"")
+    for chunk in announce(chunks, lambda _: f"{name} : {readable_bytes(file.tell())}{whole}"):
+        file.write(chunk)
+        received, now = file.tell(), time.monotonic()
+        if total is not None and received > total:
+            return
         if now - checked >= TIMEOUT:
             if received - before < SLOWEST * (now - checked):
                 raise OSError(f"moins de {readable_bytes(SLOWEST)} par seconde pendant {TIMEOUT:.0f} s, trop lent")
             checked, before = now, received
-        if now - shown >= 1:
-            shown = now
-            print(f"\r{f'{name} : {readable_bytes(received)}{whole}':<78}", end="", file=sys.stderr, flush=True)
-    if shown > start:
-        print(file=sys.stderr)
 
 
 def _reason(error: Exception) -> str:

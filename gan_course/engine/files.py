@@ -3,10 +3,13 @@
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from gan_course.engine.numbers import french
 
@@ -16,6 +19,7 @@ except ImportError:  # Windows
     fcntl = None
     import msvcrt
 
+Piece = TypeVar("Piece")
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -25,6 +29,16 @@ def readable_bytes(count: int) -> str:
         if count >= factor:
             return f"{french(count / factor, 1)} {unit}"
     return f"{count} octets"
+
+
+def disk_full(folder: Path, what: str, needed: int) -> OSError:
+    """L'erreur à lever quand `what`, qui demande `needed` octets, ne tient pas dans `folder`."""
+    free = shutil.disk_usage(folder).free
+    return OSError(
+        errno.ENOSPC,
+        f"Disque plein : {what} demande {readable_bytes(needed)} ({needed} octets) dans « {folder} ». Place libre : "
+        f"{readable_bytes(free)}. Libérez de la place, ou changez de dossier (root=…).",
+    )
 
 
 def check_writable(folder: Path) -> None:
@@ -74,3 +88,16 @@ def lock(file: BinaryIO) -> bool | None:
     except OSError as error:
         return False if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK) else None
     return True
+
+
+def announce(pieces: Iterable[Piece], line: Callable[[float], str]) -> Iterator[Piece]:
+    """Rend `pieces` ; au-delà de 2 s, écrit sur stderr `line(secondes)`, où l'on en est, une fois par seconde."""
+    start = last = time.monotonic()
+    for piece in pieces:
+        yield piece
+        now = time.monotonic()
+        if now - start >= 2 and now - last >= 1:
+            last = now
+            print(f"\r{line(now - start):<78}", end="", file=sys.stderr, flush=True)
+    if last > start:
+        print(file=sys.stderr)

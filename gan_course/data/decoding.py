@@ -13,15 +13,16 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch.nn.functional import interpolate
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from gan_course.data.cache import Block, Making, Side
 from gan_course.data.folders import Listing, Reader, named, reads_heif
@@ -91,48 +92,37 @@ def resize(images: list[np.ndarray], size: int, crop: str | None = "center") -> 
     return out
 
 
-class _Blocks(Dataset):
-    """Les images de `listing`, décodées par blocs dans le processus qui les demande."""
+def _fault(name: str, error: Exception) -> str:
+    """Le nom d'une image, et pourquoi elle est illisible ; relance ce qui n'est pas de son fait : mémoire, disque."""
+    if isinstance(error, MemoryError):
+        raise error
+    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+        raise OSError(
+            error.errno,
+            f"Lecture de « {name} » interrompue ({error.strerror}) : le disque, le réseau ou les droits. "
+            "Rien n'a été gardé ; relancez.",
+        ) from error
+    unknown = isinstance(error, UnidentifiedImageError)  # son texte cite un objet de Python
+    reason = "ce n'est pas une image connue" if unknown else str(error) or type(error).__name__
+    return f"{name} ({reason})"
 
-    def __init__(self, read: Reader, listing: Listing, size: int, channels: int, crop: str | None) -> None:
-        self.read, self.listing, self.size, self.channels, self.crop = read, listing, size, channels, crop
-        self.formats = (*FORMATS, "HEIF") if reads_heif() else FORMATS
-        count, together = len(listing.names), max(1, min(BLOCK, BLOCK_BYTES // (channels * size**2)))
-        self.ranges = [range(start, min(start + together, count)) for start in range(0, count, together)]
 
-    def __len__(self) -> int:
-        return len(self.ranges)
-
-    def __getitem__(self, index: int) -> Decoded | Exception:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # PIL commente, en anglais, les métadonnées qu'il ne comprend pas
-                results = {number: self._pixels(number) for number in self.ranges[index]}
-            good = {number: result for number, result in results.items() if not isinstance(result, str)}
-            broken = [result for result in results.values() if isinstance(result, str)]
-            return list(good), resize(list(good.values()), self.size, self.crop) if good else None, broken
-        except Exception as error:  # rendue : DataLoader la referait, en anglais et sans son numéro
-            return error
-
-    def _pixels(self, number: int) -> np.ndarray | str:
-        """Une image cadrée ; ou pourquoi elle est illisible."""
-        name = self.listing.names[number]
-        try:
-            content = io.BytesIO(self.read(self.listing.entries[number]))
-            with Image.open(content, formats=self.formats) as image:
-                return to_pixels(image, self.size, self.channels, self.crop)
-        except MemoryError:
-            raise
-        except Exception as error:  # un fichier abîmé fait lever à PIL et à zipfile dix types d'erreur
-            if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-                raise OSError(
-                    error.errno,
-                    f"Lecture de « {name} » interrompue ({error.strerror}) : le disque, le réseau ou les droits. "
-                    "Rien n'a été gardé ; relancez.",
-                ) from error
-            unknown = isinstance(error, UnidentifiedImageError)  # son texte cite un objet de Python
-            reason = "ce n'est pas une image connue" if unknown else str(error) or type(error).__name__
-            return f"{name} ({reason})"
+def _block(
+    pixels: Callable[[int], np.ndarray], names: list[str], size: int, crop: str | None, numbers: range
+) -> Decoded | Exception:
+    """Décode les images de ces numéros, dans le processus qui l'appelle."""
+    good, broken = {}, []
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PIL commente, en anglais, les métadonnées qu'il ne comprend pas
+            for number in numbers:
+                try:
+                    good[number] = pixels(number)
+                except Exception as error:  # un fichier abîmé fait lever à PIL et à zipfile dix types d'erreur
+                    broken.append(_fault(names[number], error))
+        return list(good), resize(list(good.values()), size, crop) if good else None, broken
+    except Exception as error:  # rendue : DataLoader la referait, en anglais et sans son numéro
+        return error
 
 
 def _workers(count: int) -> int:
@@ -155,14 +145,15 @@ def _die_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _decoded(blocks: _Blocks) -> Iterator[Decoded]:
-    """Tous les blocs, dans l'ordre ; chaque processus qui décode en a au plus deux d'avance."""
-    results, here = map(blocks.__getitem__, range(len(blocks))), os.getpid()
-    if workers := _workers(len(blocks.listing.names)):
+def _decoded(block: Callable[[range], Decoded | Exception], count: int, together: int) -> Iterator[Decoded]:
+    """Ce que rend `block` pour `count` images, dans l'ordre ; chaque processus qui décode en a deux d'avance."""
+    ranges = [range(start, min(start + together, count)) for start in range(0, count, together)]
+    results, here = map(block, ranges), os.getpid()
+    if workers := min(_workers(count), len(ranges)):
         with suppress(OSError):  # plus de processus, ou de descripteurs : le nôtre suffit
             results = iter(DataLoader(
-                blocks, batch_size=None, collate_fn=lambda block: block, num_workers=min(workers, len(blocks)),
-                multiprocessing_context="fork", worker_init_fn=lambda _: _die_with(here),
+                ranges, batch_size=None, collate_fn=block, num_workers=workers, multiprocessing_context="fork",
+                worker_init_fn=lambda _: _die_with(here),
                 generator=torch.Generator(),  # sans lui, un nombre serait tiré de celui de l'étudiant
             ))  # fmt: skip
     try:
@@ -188,7 +179,16 @@ def decode_blocks(
     side = (side or {}) | ({} if listing.labels is None else {"labels": listing.labels})
     total = len(listing.names)
     tolerated = max(total / 4, min(BROKEN, (total - 1) // 2))
-    with closing(Reader(path)) as read, closing(_decoded(_Blocks(read, listing, size, channels, crop))) as blocks:
+    together = max(1, min(BLOCK, BLOCK_BYTES // (channels * size**2)))
+    formats = (*FORMATS, "HEIF") if reads_heif() else FORMATS
+    read = Reader(path)
+
+    def pixels(number: int) -> np.ndarray:
+        with Image.open(io.BytesIO(read(listing.entries[number])), formats=formats) as image:
+            return to_pixels(image, size, channels, crop)
+
+    block = partial(_block, pixels, listing.names, size, crop)
+    with closing(read), closing(_decoded(block, total, together)) as blocks:
         try:
             for good, images, faults in blocks:
                 broken += faults

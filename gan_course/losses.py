@@ -134,12 +134,15 @@ def find_loss(loss: str | Loss | Callable) -> Loss:
         def hinge(real, fake):
             return relu(1 - real).mean() + relu(1 + fake).mean(), -fake.mean()
 
+    De ses scores, dont rien ne dit l'échelle, seul l'écart est suivi ; Loss(…, read=as_margins) la dirait.
+
     Lève ValueError si le nom est inconnu.
     """
     if isinstance(loss, Loss):
         return loss
     if callable(loss):
-        return Loss(lambda real, fake, _=1.0: loss(real, fake)[0], lambda fake, real: loss(real, fake)[1], True)
+        halves = (lambda real, fake, _=1.0: loss(real, fake)[0], lambda fake, real: loss(real, fake)[1])
+        return Loss(*halves, uses_real=True, read=None)
     if not isinstance(loss, str) or loss not in LOSSES:
         known = ", ".join(LOSSES)
         raise ValueError(f"loss={loss!r} reçu ; il faut l'un de : {known}, ou une fonction de (D(x), D(G(z))).")

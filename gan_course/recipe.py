@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from numbers import Real
+from types import ModuleType
 from typing import Any
 
 from gan_course.engine.numbers import is_whole
@@ -113,33 +114,32 @@ class Recipe:
         return {f.name: _identity(getattr(self, f.name)) for f in fields(self)}
 
 
-def _identity(value: Any) -> Any:
-    """Une valeur qui s'enregistre ; d'une fonction, son nom et l'empreinte de tout ce dont elle dépend.
-
-    Deux fonctions de même nom ne se confondent ni par leur source, ni par les valeurs qu'elles ont capturées.
-    """
+def _identity(value: Any, seen: tuple = ()) -> Any:
+    """Une valeur qui s'enregistre ; d'une fonction, son nom et l'empreinte de ce dont elle dépend."""
     if isinstance(value, Loss):
-        return "Loss " + " ".join(_identity(half) for half in value[:2])
+        return "Loss " + " ".join(_identity(half, seen) for half in value[:2])
     if isinstance(value, tuple):
-        return tuple(map(_identity, value))
+        return tuple(_identity(item, seen) for item in value)
     if not callable(value):
         return value
-    name, content = getattr(value, "__qualname__", type(value).__name__), repr(_makings(value))
+    name = getattr(value, "__qualname__", type(value).__name__)
+    content = "" if value in seen else repr(_makings(value, (*seen, value)))
     return f"{name} ({hashlib.sha256(content.encode()).hexdigest()[:12]})"
 
 
-def _makings(function: Callable) -> tuple:
-    """Ce dont dépend ce que calcule une fonction : sa source, ses défauts, ce qu'elle a capturé."""
+def _makings(function: Callable, seen: tuple) -> tuple:
+    """Ce dont dépend ce que calcule une fonction : sa source, ses défauts, ce qu'elle capture et lit autour d'elle."""
     if isinstance(function, functools.partial):
-        return _makings(function.func), function.args, function.keywords
+        return _identity(function.func, seen), function.args, function.keywords
     if not hasattr(function, "__code__"):
         call = type(function).__call__
         if not hasattr(call, "__code__"):  # écrite en C : son nom suffit
             return getattr(function, "__module__", ""), getattr(function, "__qualname__", "")
-        return _makings(call), vars(function)  # un objet que l'on appelle : sa classe et ses attributs
+        return _makings(call, seen), vars(function)  # un objet que l'on appelle : sa classe et ses attributs
     try:
         source = inspect.getsource(function)
     except (OSError, TypeError):  # définie par exec, ou dans un terminal : son code compilé en tient lieu
         source = marshal.dumps(function.__code__)
-    captured = [_identity(cell.cell_contents) for cell in function.__closure__ or ()]
-    return source, function.__defaults__, captured
+    used = inspect.getclosurevars(function)
+    around = {k: v for k, v in {**used.globals, **used.nonlocals}.items() if not isinstance(v, type | ModuleType)}
+    return source, function.__defaults__, {name: _identity(around[name], seen) for name in sorted(around)}

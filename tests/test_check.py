@@ -210,7 +210,7 @@ def test_every_exercise_has_a_chapter_and_points():
 
 
 @pytest.mark.parametrize(
-    "path", sorted(Path(__file__).parents[1].glob("notebooks/0*.ipynb")), ids=lambda p: p.stem
+    "path", sorted(Path(__file__).parents[1].glob("notebooks/[0-9][0-9]_*.ipynb")), ids=lambda p: p.stem
 )
 def test_the_stars_of_a_chapter_are_its_points(path):
     """L'énoncé annonce une difficulté, ★ à ★★★ : ce sont les points de l'exercice que la cellule suivante vérifie."""
@@ -220,4 +220,5 @@ def test_the_stars_of_a_chapter_are_its_points(path):
         if cell["cell_type"] == "markdown":
             stars = len((re.findall("★+", source) or ["★" * stars])[-1])
         elif asked := re.search(r'^check\("(\w+)"', source, flags=re.MULTILINE):
-            assert EXERCISES[asked[1]].points == stars, asked[1]
+            said = f"{asked[1]} : {'★' * stars or 'pas d’étoile'} dans l'énoncé, {EXERCISES[asked[1]].points} points"
+            assert EXERCISES[asked[1]].points == stars, said

@@ -238,7 +238,7 @@ def test_unknown_names_are_guessed(tmp_path, name, near):
 
 
 def test_unknown_names_list_what_exists(tmp_path):
-    with pytest.raises(ValueError, match="Jeux connus.*digits, fractals, mnist, fashion-mnist"):
+    with pytest.raises(ValueError, match="Jeux connus.*" + ", ".join(SOURCES)):
         load_images("xyzzy", root=tmp_path)
 
 

@@ -107,6 +107,8 @@ def test_a_new_loss_says_itself_how_its_scores_are_read():
     mine, scores = LOSSES["hinge"]._replace(uses_real=True), history(d_real=1.4, d_fake=-1.3)
     assert diagnose(scores, loss=mine).verdict == diagnose(scores, loss="hinge").verdict == "discriminateur gagne"
     critic = mine._replace(read=None)
+    yours = diagnose(history(d_real=500, d_fake=480), loss=lambda real, fake: (fake.mean(), -fake.mean()))
+    assert yours.verdict == "apprend", "d'une fonction, rien ne dit l'échelle des scores"
     assert any("l'écart du critique" in fact for fact in diagnose(scores, loss=critic).evidence)
 
 

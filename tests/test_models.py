@@ -1,8 +1,10 @@
 """Réseaux : une seule signature, les formes annoncées, l'initialisation de l'article, et des refus clairs."""
 
 import inspect
+import math
 import pkgutil
 from contextlib import suppress
+from dataclasses import replace
 from importlib import import_module
 
 import pytest
@@ -10,7 +12,9 @@ import torch
 from torch import nn
 
 from gan_course import models
+from gan_course.data import ImageSet, gaussian_ring
 from gan_course.models import conditional, dcgan, dense, points
+from gan_course.training import train
 
 # Un fichier de plus dans gan_course/models/ s'essaie tout seul : rien à ajouter ici.
 MODELS = [import_module(f"gan_course.models.{found.name}") for found in pkgutil.iter_modules(models.__path__)]
@@ -109,7 +113,7 @@ def test_a_narrow_network_works_or_is_refused(network, width):
 def test_the_nearest_size_is_proposed(module, asked):
     nearest = min(module.SIZES, key=lambda size: abs(size - asked[2]))
     for network in (n for n in (module.Generator, module.Discriminator) if accepts(n, "image_shape")):
-        with pytest.raises(ValueError, match=rf"carrées de 1 ou 3 canaux.*{module.SIZES[1]}.*size={nearest}\)"):
+        with pytest.raises(ValueError, match=rf"carrées de 1 ou 3 canaux.*{module.SIZES[-1]}.*size={nearest}\)"):
             network(image_shape=asked)
 
 
@@ -246,3 +250,15 @@ def test_critics_under_penalty_have_no_batch_statistics():
 def test_settings_of_one_model_only(build, words):
     with pytest.raises(ValueError, match=words):
         build()
+
+
+@pytest.mark.parametrize("module", MODELS, ids=lambda m: m.__name__.rpartition(".")[2])
+def test_each_model_trains_by_its_recipe(module):
+    """Ce que CONTRIBUTING demande d'un GAN : deux réseaux qui vont ensemble, et une recette."""
+    generator, discriminator = build(module.Generator), build(module.Discriminator)
+    recipe, shape = replace(module.RECIPE, batch_size=8), generator.image_shape
+    pixels = torch.randint(0, 256, (16, *shape), dtype=torch.uint8) if len(shape) == 3 else None
+    images = gaussian_ring(16) if pixels is None else ImageSet(pixels, torch.arange(16) % max(1, generator.num_classes))
+    for progress in train(generator, discriminator, images, recipe, steps=2):
+        assert math.isfinite(progress.d_loss) and math.isfinite(progress.g_loss)
+    assert progress.step == 2

@@ -475,6 +475,40 @@ def test_another_function_is_another_run(tmp_path):
             train(*small_pair(points), ring, Recipe(loss=other), 4, path)
 
 
+def test_what_a_function_reads_around_it_is_part_of_it(tmp_path):
+    """Une constante ou une aide du carnet, changée, fait un autre entraînement."""
+    path, ring = tmp_path / "run.pt", gaussian_ring(500)
+
+    def written(scale, sign):
+        cell = {"torch": torch}
+        exec(f"K = {scale}\ndef gap(a, b): return {sign}(a - b).mean()\n"
+             "def loss(real, fake): return K * gap(fake, real), -fake.mean()", cell)  # fmt: skip
+        return Recipe(loss=cell["loss"])
+
+    list(train(*small_pair(points), ring, written(1, "+"), 2, path))
+    list(train(*small_pair(points), ring, written(1, "+"), 3, path))
+    for other in (written(2, "+"), written(1, "-")):
+        with pytest.raises(CheckpointError, match="autre recette : loss"):
+            train(*small_pair(points), ring, other, 4, path)
+
+
+@pytest.mark.parametrize(
+    "change,words",
+    [
+        (dict(loss=lambda real, fake: fake.mean()), "perte de D. échoue quand elle reçoit D"),
+        (dict(loss=lambda real: (real.mean(), real.mean())), "perte de D. échoue"),
+        (dict(loss=lambda real, fake: (fake - real, fake)), r"perte de D. a rendu un tenseur de forme \(4,\)"),
+        (dict(loss=lambda real, fake: (fake.mean(), 0.0)), "perte de G. a rendu float"),
+        (dict(penalty=lambda discriminator, real, fake: real.sum()), "pénalité. échoue quand elle reçoit .*labels"),
+        (dict(penalty=lambda discriminator, real, fake, labels: 0.0), "pénalité. a rendu float"),
+        (dict(penalty=lambda discriminator, real, fake, labels: real.square().sum()), "sans graphe de calcul"),
+    ],
+)
+def test_your_own_functions_are_tried_before_the_first_step(change, words):
+    with pytest.raises(ValueError, match=words):
+        train(*small_pair(points), gaussian_ring(500), Recipe(**change), 1)
+
+
 def test_gradient_is_another_name_of_gp():
     assert Recipe(penalty="gradient") == Recipe(penalty="gp")
 

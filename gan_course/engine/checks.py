@@ -203,6 +203,8 @@ def rehearse(gan: Any, images: TrainingSet) -> None:
             check_scores(attempt("discriminateur", gan.D, judged, y), REHEARSED)
             if not gan.real_and_fake:
                 warn_of_wrong_ends(gan, torch.cat([x, 1000 * x, -1000 * x]), 3 * z, y)
+            real = torch.randn_like(z) if gan.real_and_fake else x
+            rehearse_functions(gan, real, judged, y)
     finally:
         for module, mode in modes:
             module.training = mode
@@ -221,6 +223,28 @@ def attempt(name: str, network: Any, given: Tensor, y: Tensor | None) -> Any:
             wanted = "(self, x), sauf si num_classes" if y is None else "(self, x, y), car num_classes"
             cause += f" Il lui faut forward{wanted} n'est pas 0."
         raise ValueError(f"Le {name} échoue sur un lot de forme {tuple(given.shape)} : {cause}") from error
+
+
+@torch.enable_grad()
+def rehearse_functions(gan: Any, real: Tensor, fake: Tensor, y: Tensor | None) -> None:
+    """Essaie la perte et la pénalité quand ce sont celles de l'étudiant : chacune rend un scalaire que l'on dérive."""
+    logits = torch.zeros(2, REHEARSED, device=real.device, requires_grad=True)
+    tried: dict[str, Any] = {}
+    if not isinstance(gan.recipe.loss, str):
+        tried["perte de D"] = lambda: gan.loss.discriminator(logits[0], logits[1], gan.recipe.real_label)
+        tried["perte de G"] = lambda: gan.loss.generator(logits[1], logits[0])
+    if callable(gan.recipe.penalty):
+        tried["pénalité"] = lambda: gan.penalty(gan.discriminator, real=real, fake=fake, labels=y)
+    for name, compute in tried.items():
+        try:
+            value = compute()
+        except Exception as error:
+            given = "discriminator, real, fake, labels" if name == "pénalité" else "D(x), D(G(z))"
+            raise ValueError(f"Votre fonction ({name}) échoue quand elle reçoit {given} : {error}") from error
+        if not isinstance(value, Tensor) or value.dim() or not value.requires_grad:
+            kind = f"un tenseur de forme {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            graph = ", sans graphe de calcul" if isinstance(value, Tensor) and not value.requires_grad else ""
+            raise ValueError(f"Votre fonction ({name}) a rendu {kind}{graph} ; il faut un scalaire que l'on dérive.")
 
 
 def warn_of_wrong_ends(gan: Any, x: Tensor, z: Tensor, y: Tensor | None) -> None:

@@ -5,37 +5,24 @@ ce qui ne tient pas, ce que l'erreur causerait dans un entraînement, et donne u
 montre où l'on en est.
 """
 
+import re
 from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
-from gan_course.exercises import (
-    chapter01,
-    chapter02,
-    chapter02_latent,
-    chapter03,
-    chapter03_obedience,
-    chapter04,
-    chapter05,
-    chapter05_styles,
-    chapter06,
-    chapter07,
-    progress,
-    shared,
-)
+from gan_course.exercises import progress
 from gan_course.exercises.report import Exercise, Report, examine
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# Un chapitre est un fichier chapterNN.py de ce dossier, dont EXERCISES les donne dans l'ordre du carnet.
 CHAPTERS: dict[str, dict[str, Exercise]] = {
-    "01": chapter01.EXERCISES,
-    "02": {**chapter02.EXERCISES, **chapter02_latent.EXERCISES},
-    "03": {**chapter03.EXERCISES, **chapter03_obedience.EXERCISES},
-    "04": {**chapter04.EXERCISES, **shared.EXERCISES},
-    "05": {**chapter05.EXERCISES, **chapter05_styles.EXERCISES},
-    "06": chapter06.EXERCISES,
-    "07": chapter07.EXERCISES,
+    name.removeprefix("chapter"): import_module(f"{__name__}.{name}").EXERCISES
+    for _, name, _ in iter_modules(__path__)
+    if re.fullmatch(r"chapter\d\d", name)
 }
 EXERCISES: dict[str, Exercise] = {
     name: exercise for chapter in CHAPTERS.values() for name, exercise in chapter.items()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from gan_course.exercises import chapter02_latent
 from gan_course.exercises.report import Broken, Exercise, Property, expect_close, kind_of, number
 
 
@@ -179,4 +180,4 @@ EXERCISES: dict[str, Exercise] = {
         ),
         points=2,
     ),
-}
+} | chapter02_latent.EXERCISES

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from gan_course.exercises import chapter03_obedience
 from gan_course.exercises.report import (
     Broken,
     Exercise,
@@ -166,4 +167,4 @@ EXERCISES: dict[str, Exercise] = {
         ),
         points=2,
     ),
-}
+} | chapter03_obedience.EXERCISES

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from gan_course.exercises import shared
 from gan_course.exercises.report import (
     Broken,
     Exercise,
@@ -269,4 +270,4 @@ EXERCISES: dict[str, Exercise] = {
         ),
         points=2,
     ),
-}
+} | shared.EXERCISES

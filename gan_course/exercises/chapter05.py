@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from gan_course.exercises import chapter05_styles
 from gan_course.exercises.report import Broken, Exercise, Property, expect_close, expect_shape
 
 
@@ -179,4 +180,4 @@ EXERCISES: dict[str, Exercise] = {
         ),
         points=2,
     ),
-}
+} | chapter05_styles.EXERCISES

@@ -91,9 +91,12 @@ def defined_names(tree: ast.Module) -> set[str]:
 
 
 def student_notebook(master: Path) -> dict[str, Any]:
-    """Lit un maître et rend le carnet de l'étudiant, après avoir vérifié que chaque réponse y a sa solution."""
+    """Le carnet de l'étudiant, lu dans un maître. Lève ValueError si une réponse n'a pas de solution, ou pas d'exercice."""
+    from gan_course.exercises import find  # charge torch
+
     notebook = read_notebook(master)
-    read_answers(notebook, master.name)
+    for exercise in read_answers(notebook, master.name):
+        find(exercise)
     return to_student(notebook, master.name)
 
 

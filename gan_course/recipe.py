@@ -24,12 +24,12 @@ Schedule = float | Callable[[int], float]
 class Recipe:
     """Réglages d'un entraînement adverse. Figée : `dataclasses.replace(recipe, loss="hinge")` en fait une autre.
 
-    loss            "minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic" ; ou une
-                    fonction de (D(x), D(G(z))) qui rend les deux pertes (voir losses.find_loss)
+    loss            un nom de LOSSES, "non_saturating" ou "wasserstein" par exemple ; ou une fonction de (D(x), D(G(z)))
+                    qui rend les deux pertes (voir losses.find_loss)
     batch_size      vraies images par pas de D (et fausses par pas de G), tous processus compris
     critic_steps    pas de D par pas de G, chacun sur son propre lot
-    penalty         None, "gp" (WGAN-GP ; « gradient » se dit aussi), "r1", "r2", "r1+r2" ; ou une fonction de
-                    (discriminator, real, fake, labels) qui rend un scalaire
+    penalty         None, un nom de PENALTIES, "gp" (WGAN-GP ; « gradient » se dit aussi) ou "r1" par exemple ; ou une
+                    fonction de (discriminator, real, fake, labels) qui rend un scalaire
     penalty_weight  facteur de la pénalité : λ de WGAN-GP (10), γ de R1 et R2 *
     penalty_every   calcule la pénalité tous les k pas de D, multipliée par k (Karras et al., 2020, « lazy »)
     clip            borne des poids du critique après chaque pas (WGAN d'origine : 0.01) ; None : pas d'écrêtage

@@ -5,7 +5,6 @@ variance expliquée (R²) par une régression linéaire, et celle par les plus p
 Le hasard se mesure de la même façon, en mélangeant les paramètres.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +12,8 @@ from torch import Tensor
 
 from gan_course.engine.numbers import check_positive
 from gan_course.metrics import check_rows
+
+RIDGE = 1e-3  # régularisation, relative à la variance
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,12 @@ class Correspondence:
     neighbours: Tensor
 
 
-def correspondence(
-    codes: Tensor, parameters: Tensor, seed: int = 0, k: int = 10, ridge: float = 1e-3
-) -> Correspondence:
+def correspondence(codes: Tensor, parameters: Tensor, seed: int = 0, k: int = 10) -> Correspondence:
     """Mesure, dans les deux moitiés d'un partage au hasard, ce que codes (N, D) dit de parameters (N, P).
 
-    On ajuste sur la première moitié, on mesure sur la seconde. `ridge` : régularisation, relative à la variance.
-    Lève ValueError si les longueurs diffèrent, si N < 4 (D + P), si une valeur n'est pas finie, si un paramètre est
-    constant ou si un réglage ne convient pas. Corrélations canoniques : Hotelling, 1936.
+    On ajuste sur la première moitié, on mesure sur la seconde. Lève ValueError si les longueurs diffèrent, si N < 4 (D
+    + P), si une valeur n'est pas finie, si un paramètre est constant ou si un réglage ne convient pas. Corrélations
+    canoniques : Hotelling, 1936.
     """
     codes, parameters = _checked(codes, parameters)
     order = torch.randperm(len(codes), generator=torch.Generator().manual_seed(seed))
@@ -51,8 +50,8 @@ def correspondence(
             "ou prenez plus d'images."
         )
     x, y = (_standardize(v[fit], v) for v in (codes, parameters))
-    canonical = canonical_correlations(x[fit], y[fit], x[held], y[held], ridge)
-    weights = _ridge(x[fit], y[fit], ridge)
+    canonical = canonical_correlations(x[fit], y[fit], x[held], y[held])
+    weights = _ridge(x[fit], y[fit])
     nearest = torch.cdist(x[held], x[fit]).topk(k, largest=False).indices
     return Correspondence(canonical, _r2(x[held] @ weights, y[held]), _r2(y[fit][nearest].mean(1), y[held]))
 
@@ -65,17 +64,13 @@ def chance(codes: Tensor, parameters: Tensor, repeats: int = 5, seed: int = 0) -
     return [correspondence(codes, parameters[shuffle], seed + i) for i, shuffle in enumerate(shuffles)]
 
 
-def canonical_correlations(
-    x_fit: Tensor, y_fit: Tensor, x_held: Tensor, y_held: Tensor, ridge: float = 1e-3
-) -> Tensor:
+def canonical_correlations(x_fit: Tensor, y_fit: Tensor, x_held: Tensor, y_held: Tensor) -> Tensor:
     """Corrélations des couples de directions canoniques, ajustées sur (x_fit, y_fit), mesurées sur (x_held, y_held).
 
     Entrées centrées, (N, D) et (N, P). Rend (min(D, P),), des valeurs de [-1, 1] : hors des données d'ajustement, une
-    corrélation trompeuse retombe à 0 environ. Lève ValueError si ridge n'est pas strictement positif.
+    corrélation trompeuse retombe à 0 environ.
     """
-    if not 0 < ridge < math.inf:
-        raise ValueError(f"ridge={ridge} ; il faut un nombre strictement positif, comme 1e-3.")
-    white_x, white_y = _whitening(x_fit, ridge), _whitening(y_fit, ridge)
+    white_x, white_y = _whitening(x_fit), _whitening(y_fit)
     cross = white_x.T @ (x_fit.T @ y_fit / len(x_fit)) @ white_y
     left, _, right = torch.linalg.svd(cross, full_matrices=False)
     a, b = x_held @ white_x @ left, y_held @ white_y @ right.T
@@ -101,15 +96,15 @@ def _standardize(fit: Tensor, values: Tensor) -> Tensor:
     return (values - fit.mean(0)) / fit.std(0).clamp_min(1e-9)
 
 
-def _ridge(x: Tensor, y: Tensor, ridge: float) -> Tensor:
+def _ridge(x: Tensor, y: Tensor) -> Tensor:
     """Poids (D, P) des moindres carrés régularisés, x et y centrés."""
-    gram = x.T @ x / len(x) + ridge * torch.eye(x.shape[1], dtype=x.dtype)
+    gram = x.T @ x / len(x) + RIDGE * torch.eye(x.shape[1], dtype=x.dtype)
     return torch.linalg.solve(gram, x.T @ y / len(x))
 
 
-def _whitening(x: Tensor, ridge: float) -> Tensor:
+def _whitening(x: Tensor) -> Tensor:
     """Matrice (D, D) qui rend x de covariance identité."""
-    values, vectors = torch.linalg.eigh(x.T @ x / len(x) + ridge * torch.eye(x.shape[1], dtype=x.dtype))
+    values, vectors = torch.linalg.eigh(x.T @ x / len(x) + RIDGE * torch.eye(x.shape[1], dtype=x.dtype))
     return vectors / values.sqrt()
 
 

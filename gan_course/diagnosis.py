@@ -55,8 +55,7 @@ class Diagnosis:
 
     def __str__(self) -> str:
         lines = [f"Diagnostic : {self.verdict}", *(f"– {fact}" for fact in self.evidence)]
-        lines += [f"Conseil : {self.advice}"]
-        lines += ["(Règles empiriques : en cas de doute, les échantillons ont raison.)"]
+        lines += [f"Conseil : {self.advice}", "(Règles empiriques : en cas de doute, les échantillons ont raison.)"]
         return "\n".join(textwrap.fill(line, 100, subsequent_indent="  ") for line in lines)
 
 

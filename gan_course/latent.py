@@ -10,8 +10,7 @@ from gan_course.engine.shapes import call, wrong_labels
 from gan_course.evaluation import evaluation_mode
 from gan_course.metrics import as_tensor, check_rows
 
-# Au-delà, le plan de rotation ne se lit plus dans des nombres de 32 bits : mieux vaut refuser qu'inventer un
-# chemin.
+# Au-delà, le plan de rotation ne se lit plus dans des nombres de 32 bits : mieux vaut refuser qu'inventer.
 ANTIPODAL = 1e-3
 
 
@@ -48,8 +47,7 @@ def slerp(a: Tensor, b: Tensor, t: float | Tensor) -> Tensor:
         (norm_a > 0) & (norm_b > 0), "contient un vecteur nul, qui n'a pas de direction", "Tirez-en un autre"
     )
     unit_a, unit_b = start / norm_a, end / norm_b
-    # L'arc cosinus du produit scalaire perd la moitié des décimales près de 0 et de π ; cette tangente,
-    # aucune.
+    # L'arc cosinus du produit scalaire perd la moitié des décimales près de 0 et de π ; cette tangente, aucune.
     difference = torch.linalg.vector_norm(unit_a - unit_b, dim=-1, keepdim=True)
     total = torch.linalg.vector_norm(unit_a + unit_b, dim=-1, keepdim=True)
     omega = 2 * torch.atan2(difference, total)
@@ -129,8 +127,7 @@ def check_labels(generator: nn.Module, labels: int | Tensor | None, count: int) 
 
 
 def _checked(a: Tensor, b: Tensor, t: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Vérifie a, b et t ; les rend en 32 bits au moins, t avec autant d'axes qu'il en faut pour se multiplier
-    à a."""
+    """Vérifie a, b et t ; les rend en 32 bits au moins, t avec autant d'axes qu'il en faut pour multiplier a."""
     for name, v in (("a", a), ("b", b)):
         if not isinstance(v, Tensor) or not v.is_floating_point():
             kind = v.dtype if isinstance(v, Tensor) else type(v).__name__

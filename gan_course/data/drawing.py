@@ -83,9 +83,7 @@ def only(canvas: Canvas, mask: np.ndarray, draw: Callable[[Canvas, np.ndarray], 
 
 def cover(canvas: Canvas, distance: np.ndarray, soft: float = 0.0) -> np.ndarray:
     """Part de chaque pixel que couvre la forme : 1 dedans, 0 dehors, entre les deux sur un pixel."""
-    cover = distance * (-1 / np.maximum(canvas.pixel, soft))
-    cover += 0.5
-    return np.clip(cover, 0, 1, out=cover)
+    return np.clip(distance * (-1 / np.maximum(canvas.pixel, soft)) + 0.5, 0, 1)
 
 
 def paint(

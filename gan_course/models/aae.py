@@ -13,9 +13,8 @@ from torch.nn.functional import mse_loss, one_hot
 
 from gan_course.engine.shapes import Network, call, check_settings
 from gan_course.models import dcgan
+from gan_course.models.dcgan import SIZES, doublings
 from gan_course.recipe import Recipe
-
-SIZES = dcgan.SIZES
 
 RECIPE = Recipe(
     loss="non_saturating", batch_size=64, g_lr=1e-3, d_lr=1e-3, betas=(0.5, 0.999), reconstruction=20.0
@@ -35,7 +34,7 @@ class Encoder(Network):
         super().__init__()
         self.image_shape = check_settings(image_shape, SIZES, latent_dim=latent_dim, width=width)
         self.latent_dim, self.input_shape = latent_dim, self.image_shape
-        base, count = dcgan.doublings(image_shape[1])
+        base, count = doublings(image_shape[1])
         layers, inputs = [], image_shape[0]
         for i in range(count):
             outputs = width * 2**i

@@ -171,6 +171,7 @@ def header(magic, *shape):
         (idx_files()["train-images-idx3-ubyte.gz"][:-40], "pas un .gz entier"),
         (idx_files()["train-images-idx3-ubyte.gz"][:-8] + bytes(8), "pas un .gz entier"),  # condensé faux
         (gzip.compress(b""), "en-tête"),
+        (gzip.compress(header(0x803, 30, 28, 28)[:10]), "en-tête"),
         (gzip.compress(header(0x801, 30) + bytes(30)), "en-tête"),
         (gzip.compress(header(0xD03, 30, 28, 28) + bytes(30 * 28 * 28)), "en-tête"),
         (gzip.compress(header(0x803, 2**31, 28, 28)), "en-tête"),

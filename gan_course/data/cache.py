@@ -64,7 +64,9 @@ def cached(
     l'écriture, OSError(ENOSPC) si la place manque, avant de commencer ou en route ; il ne reste alors aucun fichier.
     `or_in_memory` : avertir au lieu de lever, et rendre le jeu sans le garder.
     """
-    path = cache_path(root, name, size, *key)
+    digest = hashlib.blake2b(repr((VERSION, *key)).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    readable = re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:40]
+    path = root / "cache" / f"{readable}-{size}px-{digest}.npy"
     try:
         return _open(path)
     except Exception:  # un fichier abîmé fait lever à numpy et à zipfile dix types d'erreur
@@ -80,14 +82,6 @@ def cached(
         warnings.warn(f"{error} Les images restent en mémoire ; il faudra les refaire.", stacklevel=3)
     images, sides = zip(*make().blocks)
     return _image_set(np.concatenate(images), making.names | _joined(sides))
-
-
-def cache_path(root: Path, name: str, size: int, *key: object) -> Path:
-    """Fichier qui garde le jeu `name` à la taille `size` ; `key` : tout ce dont dépend son contenu."""
-    content = repr((VERSION, *key)).encode("utf-8", "surrogatepass")
-    digest = hashlib.blake2b(content, digest_size=8).hexdigest()
-    readable = re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:40]
-    return root / "cache" / f"{readable}-{size}px-{digest}.npy"
 
 
 def _image_set(images: np.ndarray, side: Side) -> ImageSet:

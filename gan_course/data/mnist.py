@@ -20,7 +20,7 @@ FILES = {
     split: (f"{prefix}-images-idx3-ubyte.gz", f"{prefix}-labels-idx1-ubyte.gz")
     for split, prefix in (("train", "train"), ("test", "t10k"))
 }
-LARGEST = 2**28  # octets : un en-tête abîmé en annoncerait des milliards
+LARGEST = 2**28  # octets lus au plus : un fichier hostile en déplierait des milliards
 
 
 def locate(root: Path, dataset: str, name: str) -> Path | None:
@@ -81,13 +81,13 @@ def read_idx(file: Path, dimensions: int) -> np.ndarray:
         with (gzip.open if file.suffix == ".gz" else open)(file, "rb") as stream:
             content = np.frombuffer(stream.read(LARGEST), np.uint8)  # jusqu'au bout : gzip ne vérifie qu'à la fin
         header, values = np.split(content, [4 * (1 + dimensions)])
-        shape = header[4:].view(">u4").tolist()
         if header[:4].tolist() != [0, 0, 8, dimensions] or not values.size:
             problem = "son en-tête n'est pas celui d'un fichier idx"
-        elif values.size != math.prod(shape):
-            problem = f"il annonce {math.prod(shape)} valeurs et en a {values.size}"
         else:
-            return values.reshape(shape).copy()
+            shape = header[4:].view(">u4").tolist()
+            if values.size == math.prod(shape):
+                return values.reshape(shape).copy()
+            problem = f"il annonce {math.prod(shape)} valeurs et en a {values.size}"
     except (gzip.BadGzipFile, EOFError, zlib.error):
         problem = "ce n'est pas un .gz entier"
     raise ValueError(f"« {file} » est abîmé : {problem}. Effacez-le et recommencez.")

@@ -35,20 +35,13 @@ Drawn = tuple[np.ndarray, np.ndarray]  # images uint8 (k, 3, size, size), leurs 
 
 @dataclass(frozen=True)
 class Source:
-    """Un jeu connu par son nom : comment le charger et, s'il est téléchargé, d'où, et comment voir qu'il est là.
+    """Un jeu connu par son nom : comment le charger et, s'il est téléchargé, d'où, et comment voir qu'il est là."""
 
-    load      fonction (size, root, split, download, …options) → ImageSet
-    size      côté par défaut, en pixels
-    summary   ce que c'est, en quelques mots, pour l'aide
-    download  combien il y a à télécharger, et d'où ; vide : rien
-    is_here   fonction (dossier des données) → vrai si c'est déjà fait
-    """
-
-    load: Callable[..., ImageSet]
-    size: int
-    summary: str
-    download: str = ""
-    is_here: Callable[[Path], bool] = lambda root: True
+    load: Callable[..., ImageSet]  # fonction (size, root, split, download, …options) → ImageSet
+    size: int  # côté par défaut, en pixels
+    summary: str  # ce que c'est, en quelques mots, pour l'aide
+    download: str = ""  # combien il y a à télécharger, et d'où ; vide : rien
+    is_here: Callable[[Path], bool] = lambda root: True  # fonction (dossier des données) → vrai si c'est déjà fait
 
     @property
     def options(self) -> dict[str, Any]:

@@ -58,10 +58,11 @@ def fetch(files: list[Wanted], folder: Path, by_hand: str) -> None:
         return
     check_writable(folder)
     needed = sum(wanted.size or 0 for wanted in missing)
-    kept = sum(part.stat().st_size for wanted in missing if (part := _part(folder, wanted)).exists())
+    parts = [folder / f"{wanted.name}.partiel" for wanted in missing]
+    kept = sum(part.stat().st_size for part in parts if part.exists())
     if needed - kept > shutil.disk_usage(folder).free:
         raise disk_full(folder, ", ".join(wanted.name for wanted in missing), needed)
-    for wanted in missing:
+    for wanted, part in zip(missing, parts):
         witness = folder / f"{wanted.name}.lock"
         with open(witness, "wb") as file:
             if lock(file) is False:
@@ -69,14 +70,10 @@ def fetch(files: list[Wanted], folder: Path, by_hand: str) -> None:
                 while lock(file) is False:
                     time.sleep(POLL)
             if wanted.problem(folder / wanted.name):
-                _from_any_source(wanted, _part(folder, wanted), by_hand)
-                os.replace(_part(folder, wanted), folder / wanted.name)
+                _from_any_source(wanted, part, by_hand)
+                os.replace(part, folder / wanted.name)
         with suppress(OSError):  # ouvert par qui attendait (Windows)
             witness.unlink()  # qui le tenait encore, ou en crée un autre, verra le fichier à sa place et n'écrira rien
-
-
-def _part(folder: Path, wanted: Wanted) -> Path:
-    return folder / f"{wanted.name}.partiel"
 
 
 def _from_any_source(wanted: Wanted, part: Path, by_hand: str) -> None:
@@ -106,26 +103,23 @@ def _from_source(wanted: Wanted, url: str, part: Path) -> None:
         _from_source(wanted, url, part)  # le début, venu d'une autre fois ou source, n'était peut-être pas le bon
 
 
-def _open(url: str, start: int) -> http.client.HTTPResponse:
-    """La réponse ; son `status` est 206 si elle commence à l'octet `start`, et non au début."""
-    headers = {"User-Agent": "Mozilla/5.0 (gan-course)", "Accept-Encoding": "identity"}
-    if start:
-        headers["Range"] = f"bytes={start}-"
-    try:
-        return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
-    except urllib.error.HTTPError as error:
-        if error.code == 416 and start:  # « rien après cet octet » : ce que nous avons n'est pas ce fichier
-            return _open(url, 0)
-        raise
-
-
 def _receive(wanted: Wanted, url: str, part: Path) -> int:
     """Ajoute à `part` ce qui lui manque, et rend les octets qu'il avait déjà ; OSError si la réponse est coupée."""
     have = part.stat().st_size
     if wanted.size is not None and have >= wanted.size:
         have = 0
-    with _open(url, have) as answer, open(part, "r+b") as file:
-        start = have if answer.status == 206 else 0
+    headers = {"User-Agent": "Mozilla/5.0 (gan-course)", "Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+    try:
+        answer = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code != 416 or not have:
+            raise
+        os.truncate(part, 0)  # « rien après cet octet » : ce que nous avons n'est pas ce fichier
+        return _receive(wanted, url, part)
+    with answer, open(part, "r+b") as file:
+        start = have if answer.status == 206 else 0  # tous les serveurs ne savent pas reprendre
         if "text/html" in answer.headers.get("Content-Type", ""):
             raise OSError(_page_reason(answer.read(CHUNK).decode("utf-8", "replace")))
         length = re.fullmatch(r"\d+", answer.headers.get("Content-Length", ""))

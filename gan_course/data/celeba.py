@@ -115,31 +115,26 @@ def _complete(root: Path, folder: Path | None, download: bool, attributes: bool)
     """Les fichiers, cherchés chez l'étudiant puis, si on le permet, téléchargés."""
     place = folder or root
     found = locate(place)
-    needed = {
+    have = {
         ARCHIVE: found.archive,
         ATTRIBUTES: found.attributes or not attributes,
         PARTITION: found.partition or found.archive,  # sans elle, l'archive de l'étudiant est toute dans « train »
     }
-    lacking = [name for name, there in needed.items() if not there]
-    if not lacking:
-        return found
     wanted = [
         Wanted(name, {"Google Drive (source officielle)": OFFICIAL + drive, "miroir": MIRROR + name}, md5, size)
         for name, size, md5, drive in PUBLISHED
-        if name in lacking
+        if not have[name]
     ]
+    if not wanted:
+        return found
     by_hand = (
-        f"À la main : prenez {' et '.join(lacking)} à {PAGE} ou à {MIRROR} avec un navigateur, posez-les dans "
-        f"« {root / 'celeba'} », et recommencez. S'ils sont déjà ailleurs, sur un Drive monté par exemple : "
-        'load_images("celeba", folder="…").'
+        f"À la main : prenez-le à {PAGE} ou à {MIRROR} avec un navigateur, posez-le dans « {root / 'celeba'} », et "
+        f"recommencez. S'il est déjà ailleurs que dans « {place} », sur un Drive monté par exemple : "
+        'load_images("celeba", folder="…"). Sans les attributs : attributes=False. Sans réseau, load_images("faces") '
+        "dessine des visages."
     )
-    if ATTRIBUTES in lacking:
-        by_hand += " Sans les attributs : attributes=False."
-    if not download:
-        raise FileNotFoundError(f"{' et '.join(lacking)} : absent de « {place} », et download=False. {by_hand}")
-    fetch(wanted, root / "celeba", by_hand + ' Sans réseau, load_images("faces") dessine des visages.')
-    fetched = locate(root / "celeba")
-    return Files(*(mine or other for mine, other in zip(found, fetched)))
+    fetch(wanted, root / "celeba", by_hand, download)
+    return Files(*(mine or fetched for mine, fetched in zip(found, locate(root / "celeba"))))
 
 
 def _aligned(found: Files, size: int, split: str, n: int | None, attributes: bool) -> Making:

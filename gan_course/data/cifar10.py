@@ -57,7 +57,14 @@ def load_cifar10(size: int, root: Path, split: str, download: bool, folder: Path
     source = locate(folder or root)
     if source is None and folder is not None:
         raise FileNotFoundError(f"Rien de CIFAR-10 dans folder=« {folder} » : ni {ARCHIVE}, ni {BATCHES}, ni train/.")
-    source = source or _fetched(root, download)
+    if source is None:
+        by_hand = (
+            f"À la main : prenez {ARCHIVE} à {OFFICIAL} ou à {MIRROR}, posez-la dans « {root} », et recommencez. Si "
+            'elle est déjà ailleurs : load_images("cifar10", folder="…").'
+        )
+        urls = {"université de Toronto (source officielle)": OFFICIAL, "miroir": MIRROR}
+        fetch([Wanted(ARCHIVE, urls, ARCHIVE_MD5, ARCHIVE_SIZE)], root, by_hand, download)
+        source = root / ARCHIVE
     if source.is_dir() and source.name != BATCHES:
         print_of, make = folders.fingerprint(source), partial(_of_folders, source, split, size)
     else:
@@ -65,18 +72,6 @@ def load_cifar10(size: int, root: Path, split: str, download: bool, folder: Path
         print_of, make = [stamp(file) for file in files], partial(_of_batches, source, split, size)
     key = (str(source.resolve()), print_of)
     return cached(root, f"cifar10-{split}", size, key, make, or_in_memory=True)
-
-
-def _fetched(root: Path, download: bool) -> Path:
-    by_hand = (
-        f"À la main : prenez {ARCHIVE} à {OFFICIAL} ou à {MIRROR}, posez-la dans « {root} », et recommencez. Si elle "
-        'est déjà ailleurs : load_images("cifar10", folder="…").'
-    )
-    if not download:
-        raise FileNotFoundError(f"CIFAR-10 n'est pas dans « {root} », et download=False. {by_hand}")
-    urls = {"université de Toronto (source officielle)": OFFICIAL, "miroir": MIRROR}
-    fetch([Wanted(ARCHIVE, urls, ARCHIVE_MD5, ARCHIVE_SIZE)], root, by_hand)
-    return root / ARCHIVE
 
 
 def _of_folders(source: Path, split: str, size: int) -> Making:

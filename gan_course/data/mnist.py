@@ -46,18 +46,13 @@ def load_mnist(
     raw = root / dataset / "raw"
     absent = [name for names in FILES.values() for name in names if locate(root, dataset, name) is None]
     if set(absent) & set(FILES[split]):
-        if not download:
-            raise FileNotFoundError(
-                f"{dataset} n'est pas dans « {root} » et download=False interdit de le chercher. Enlevez "
-                f"download=False, ou placez dans « {raw} » : {', '.join(absent)}."
-            )
         wanted = [file for file in published(dataset) if file.name in absent]
         places = " ou à ".join(url.removesuffix(wanted[0].name) for url in wanted[0].urls.values())
         by_hand = (
             f"À la main : prenez à {places} les fichiers {', '.join(absent)}, placez-les dans « {raw} », et "
             'recommencez. Sans réseau, load_images("digits") fonctionne toujours.'
         )
-        fetch(wanted, raw, by_hand)
+        fetch(wanted, raw, by_hand, download)
     files = [locate(root, dataset, name) for name in FILES[split]]
 
     def make() -> Making:

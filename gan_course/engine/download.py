@@ -46,22 +46,26 @@ class Wanted(NamedTuple):
         return None if found == self.digest else f"contenu inattendu ({kind.upper()} {found}, attendu {self.digest})"
 
 
-def fetch(files: list[Wanted], folder: Path, by_hand: str) -> None:
+def fetch(files: list[Wanted], folder: Path, by_hand: str, download: bool = True) -> None:
     """Met dans `folder` ceux de `files` qui n'y sont pas intacts, chacun depuis la première source qui le rend entier.
 
-    `by_hand` : ce qu'il reste à faire si toutes échouent. Lève OSError(ENOSPC), avant de commencer, si la place
-    manque, en disant les octets qu'il faut ; PermissionError si `folder` refuse l'écriture ; ConnectionError si
-    aucune source ne répond bien, avec l'échec de chacune : ce qui est reçu est gardé, recommencer reprend là.
+    `by_hand` : ce qu'il reste à faire si toutes échouent, ou si `download` est faux (FileNotFoundError). Lève
+    OSError(ENOSPC), avant de commencer, si la place manque, en disant les octets qu'il faut ; PermissionError si
+    `folder` refuse l'écriture ; ConnectionError si aucune source ne répond bien, avec l'échec de chacune : ce qui est
+    reçu est gardé, recommencer reprend là.
     """
     missing = [wanted for wanted in files if wanted.problem(folder / wanted.name)]
     if not missing:
         return
+    names = ", ".join(wanted.name for wanted in missing)
+    if not download:
+        raise FileNotFoundError(f"{names} : absent de « {folder} », et download=False. {by_hand}")
     check_writable(folder)
     needed = sum(wanted.size or 0 for wanted in missing)
     parts = [folder / f"{wanted.name}.partiel" for wanted in missing]
     kept = sum(part.stat().st_size for part in parts if part.exists())
     if needed - kept > shutil.disk_usage(folder).free:
-        raise disk_full(folder, ", ".join(wanted.name for wanted in missing), needed)
+        raise disk_full(folder, names, needed)
     for wanted, part in zip(missing, parts):
         witness = folder / f"{wanted.name}.lock"
         with open(witness, "wb") as file:

@@ -42,7 +42,7 @@ class Making(NamedTuple):
     names: Side  # "class_names", "factor_names"
 
 
-def making(images: np.ndarray, labels: np.ndarray, class_names: tuple[str, ...], size: int) -> Making:
+def from_arrays(images: np.ndarray, labels: np.ndarray, class_names: tuple[str, ...], size: int) -> Making:
     """Des images uint8 (N, C, H, W) déjà lues, à mettre à `size` × `size`, et leurs étiquettes int64 (N,)."""
     resized = resize_stack(torch.from_numpy(images), size).numpy()
     blocks = (block for block in [(resized, {"labels": labels})])

@@ -9,7 +9,6 @@ taille demandée, puis gardée dans le cache.
 
 import warnings
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -159,14 +158,14 @@ def _aligned(found: Files, size: int, split: str, n: int | None, attributes: boo
     kept = [i for i, image in enumerate(images) if numbers[image] == SPLITS[split]][:n]
     if len(kept) < (n or 1):
         raise ValueError(f"n={n} : la partition « {split} » de « {found.archive} » n'a que {len(kept)} images.")
-    making = partial(decoding.making, found.archive, folders.picked(listing, kept), size)
+    listing = folders.picked(listing, kept)
     if not attributes:
-        return making()
+        return decoding.from_files(found.archive, listing, size)
     rows, names = read_attributes(found.attributes)
     check_known(rows, found.attributes)
     if len(rows) > len(images):
         message = f"« {found.archive.name} » n'a que {len(images)} des {len(rows)} images que décrit {ATTRIBUTES}."
         warnings.warn(message, stacklevel=2)
     flags = np.frombuffer(b"".join(rows[images[i]] for i in kept), np.uint8).reshape(len(kept), -1)
-    side = {"factors": flags.astype(np.float32)}
-    return making(side=side)._replace(names={"factor_names": np.array(names)})
+    making = decoding.from_files(found.archive, listing, size, side={"factors": flags.astype(np.float32)})
+    return making._replace(names={"factor_names": np.array(names)})

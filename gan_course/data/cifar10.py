@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from gan_course.data import decoding, folders
-from gan_course.data.cache import Making, cached, making, stamp
+from gan_course.data.cache import Making, cached, from_arrays, stamp
 from gan_course.data.images import ImageSet
 from gan_course.engine.download import Wanted, fetch
 
@@ -78,7 +78,7 @@ def _of_folders(source: Path, split: str, size: int) -> Making:
     listing = folders.list_images(source, split)
     if tuple(listing.class_names or ()) != ENGLISH:
         raise ValueError(f"« {source} » doit avoir, dans {split}/, les dossiers {', '.join(ENGLISH)}.")
-    return decoding.making(source, listing._replace(class_names=FRENCH), size)
+    return decoding.from_files(source, listing._replace(class_names=FRENCH), size)
 
 
 def _of_batches(source: Path, split: str, size: int) -> Making:
@@ -102,4 +102,5 @@ def _of_batches(source: Path, split: str, size: int) -> Making:
         batch = pickle.loads(contents.pop(name), encoding="latin1")
         pixels.append(batch["data"])
         labels += batch["labels"]
-    return making(np.concatenate(pixels).reshape(-1, 3, 32, 32), np.array(labels, dtype=np.int64), FRENCH, size)
+    images = np.concatenate(pixels).reshape(-1, 3, 32, 32)
+    return from_arrays(images, np.array(labels, dtype=np.int64), FRENCH, size)

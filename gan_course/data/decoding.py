@@ -206,7 +206,7 @@ def decode_blocks(
         warnings.warn(message, stacklevel=2)
 
 
-def making(
+def from_files(
     path: Path, listing: Listing, size: int, channels: int = 3, side: Side | None = None, crop: str | None = "center"
 ) -> Making:
     """De quoi faire un jeu, pour le cache, de ce que rend `decode_blocks`, dont les arguments sont les mêmes."""

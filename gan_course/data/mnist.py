@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gan_course.data.cache import Making, cached, making, stamp
+from gan_course.data.cache import Making, cached, from_arrays, stamp
 from gan_course.data.images import ImageSet
 from gan_course.engine.download import Wanted, fetch
 
@@ -62,7 +62,7 @@ def load_mnist(
                 f"Les fichiers de {dataset} dans « {raw} » sont abîmés : {len(images)} images, {len(labels)} "
                 f"étiquettes de 0 à {labels.max()}. Effacez-les et recommencez."
             )
-        return making(images[:, None], labels.astype(np.int64), class_names, size)
+        return from_arrays(images[:, None], labels.astype(np.int64), class_names, size)
 
     return cached(root, f"{dataset}-{split}", size, tuple(map(stamp, files)), make, or_in_memory=True)
 

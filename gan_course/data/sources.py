@@ -160,7 +160,7 @@ def _load_path(
             listing = folders.within(listing, inside)
         if n is not None:
             listing = folders.spread(listing, n)
-        making = decoding.making(path, listing, size, channels, crop=crop)
+        making = decoding.from_files(path, listing, size, channels, crop=crop)
         return making._replace(blocks=_with_mirrors(making.blocks), count=2 * making.count) if flip else making
 
     key = (str(path), folders.fingerprint(path), split, channels, n, crop, flip, inside)

@@ -176,31 +176,16 @@ def test_truncated_images_are_skipped_counted_and_named(folder, tmp_path):
     assert load(folder, tmp_path).images.shape == (8, 3, 16, 16)
 
 
-def test_too_many_broken_images(folder, tmp_path):
-    jpeg = encoded(noise(), "JPEG")
-    write(folder, {"bonne.jpg": jpeg, "tronquee.jpg": jpeg[: len(jpeg) // 2]})
-    with pytest.raises(ValueError, match=r"tronquee\.jpg"):
-        load(folder, tmp_path)
-    assert not list((tmp_path / "root").rglob("*.*"))
-
-
 @pytest.mark.parametrize("good, bad, refused", [(5, 2, False), (4, 3, True), (2, 1, False), (1, 1, True), (2, 2, True)])
 def test_a_few_broken_images_of_a_small_set_are_skipped(folder, tmp_path, good, bad, refused):
     write(folder, {f"{i}.png": encoded(plain()) for i in range(good)} | {f"x{i}.png": b"abime" for i in range(bad)})
     if refused:
-        with pytest.raises(ValueError, match="Trop d'images illisibles"):
+        with pytest.raises(ValueError, match=r"Trop d'images illisibles.*x0\.png"):
             load(folder, tmp_path)
+        assert not list((tmp_path / "root").rglob("*.*"))
     else:
         with pytest.warns(UserWarning, match=rf"{bad} image\(s\) sur {good + bad}"):
             assert len(load(folder, tmp_path)) == good
-
-
-def test_skips_in_several_blocks(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(decoding, "BLOCK", 3)
-    write(folder, {f"{i}.png": encoded(plain((i, 0, 0))) if i != 4 else b"abime" for i in range(8)})
-    with pytest.warns(UserWarning, match=r"4\.png"):
-        images = load(folder, tmp_path)
-    assert images.images[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 5, 6, 7]
 
 
 def test_too_many_pixels(folder, tmp_path, monkeypatch):
@@ -322,6 +307,7 @@ def test_flip_follows_each_picture_with_its_mirror(folder, tmp_path):
 
 @pytest.mark.parametrize("wrong, error", [
     ({"crop": "milieu"}, ValueError), ({"flip": 1}, TypeError), ({"n": 0}, ValueError), ({"n": 2.5}, TypeError),
+    ({"channels": 4}, ValueError), ({"channels": True}, TypeError), ({"channels": None}, TypeError),
 ])  # fmt: skip
 def test_picture_options_refused(folder, tmp_path, wrong, error):
     write(folder, {"a.png": encoded(plain())})
@@ -361,10 +347,3 @@ def test_a_folder_that_cannot_be_listed_is_said(folder, monkeypatch, tmp_path):
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(PermissionError, match="Impossible de lire «.*b.» .*Vérifiez vos droits"):
         load(folder, tmp_path)
-
-
-@pytest.mark.parametrize("channels", [True, 3.0, np.array([3, 1]), "3", None])
-def test_channels_is_an_integer(folder, tmp_path, channels):
-    write(folder, {"a.png": encoded(plain())})
-    with pytest.raises(TypeError, match="channels doit être un entier"):
-        load(folder, tmp_path, channels=channels)

@@ -5,8 +5,6 @@ Un « FID » sans ces quatre-là ne veut rien dire : WGAN-GP sur CIFAR-10 « vau
 """
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from gan_course.data.images import ImageSet
 from gan_course.engine.numbers import check_positive, french
-from gan_course.engine.shapes import call
+from gan_course.engine.shapes import call, evaluation_mode
 from gan_course.features import Features, load_features
 from gan_course.metrics import density_coverage, frechet_distance, kernel_distance, precision_recall
 
@@ -246,15 +244,3 @@ def standing_statistics(generator: nn.Module, batches: int = 32, seed: int = 0) 
             layer.load_state_dict(old.state_dict())
         layer.momentum = old.momentum
     return generator.eval()
-
-
-@contextmanager
-def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Met `module` en mode évaluation le temps du bloc, puis remet chaque couche dans le mode qu'elle avait."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from gan_course.display import show_strips, to_image
 from gan_course.engine.numbers import check_positive, french
-from gan_course.engine.shapes import call
-from gan_course.evaluation import evaluation_mode
+from gan_course.engine.shapes import call, evaluation_mode
 from gan_course.figures import interactive, png
 from gan_course.latent import check_labels, walk
 from gan_course.metrics import as_tensor, check_rows

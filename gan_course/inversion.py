@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from gan_course.data import ImageSet
 from gan_course.engine.numbers import check_positive
-from gan_course.engine.shapes import call
-from gan_course.evaluation import evaluation_mode
+from gan_course.engine.shapes import call, evaluation_mode
 from gan_course.features import Features, load_features
 from gan_course.latent import check_labels
 from gan_course.metrics import as_tensor, check_rows

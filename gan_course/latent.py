@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_course.engine.numbers import check_positive
-from gan_course.engine.shapes import call, wrong_labels
-from gan_course.evaluation import evaluation_mode
+from gan_course.engine.shapes import call, evaluation_mode, wrong_labels
 from gan_course.metrics import as_tensor, check_rows
 
 # Au-delà, le plan de rotation ne se lit plus dans des nombres de 32 bits : mieux vaut refuser qu'inventer.

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from gan_course.display import GREY, ORANGE, plot_losses, plot_scores, show_grid
 from gan_course.engine.numbers import french, is_whole
-from gan_course.engine.shapes import call
-from gan_course.evaluation import evaluation_mode
+from gan_course.engine.shapes import call, evaluation_mode
 from gan_course.figures import finish_axes, in_kernel, new_figure, panels, png
 from gan_course.losses import find_loss
 from gan_course.metrics import check_rows

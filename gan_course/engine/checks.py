@@ -13,6 +13,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from gan_course.engine.checkpoint import Checkpoint, CheckpointError, describe_architecture, first_difference
 from gan_course.engine.numbers import is_whole
+from gan_course.engine.shapes import evaluation_mode
 from gan_course.penalties import check_scores
 from gan_course.recipe import Recipe
 
@@ -184,30 +185,23 @@ def rehearse(gan: Any, images: TrainingSet) -> None:
     Lève ValueError si l'un échoue ou rend autre chose que ce qu'il faut ; avertit si D finit par une sigmoïde, ou si G
     ne descend jamais sous 0. Rien n'y est appris, et le hasard du carnet ressort intact.
     """
-    generator, judge, device = gan.generator, gan.discriminator, gan.compute.device
-    modes = [(module, module.training) for network in (generator, judge) for module in network.modules()]
-    generator.eval(), judge.eval()
-    try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            z = torch.randn(REHEARSED, generator.latent_dim).to(device)
-            x = (torch.rand(REHEARSED, *images.image_shape) * 2 - 1).to(device)
-            y = torch.zeros(REHEARSED, dtype=torch.int64, device=device) if gan.conditional else None
-            fake = attempt("générateur", gan.G, z, y)
-            if not isinstance(fake, Tensor) or fake.shape != x.shape:
-                kind = f"un tenseur de forme {tuple(fake.shape)}" if isinstance(fake, Tensor) else type(fake).__name__
-                raise ValueError(
-                    f"Le générateur a rendu {kind} ; il faut la forme des vraies images, {tuple(x.shape)}. Changez sa "
-                    "dernière couche, ou rechargez les images à la bonne taille (size=…)."
-                )
-            judged = z if gan.real_and_fake else fake
-            check_scores(attempt("discriminateur", gan.D, judged, y), REHEARSED)
-            if not gan.real_and_fake:
-                warn_of_wrong_ends(gan, torch.cat([x, 1000 * x, -1000 * x]), 3 * z, y)
-            real = torch.randn_like(z) if gan.real_and_fake else x
-            rehearse_functions(gan, real, judged, y)
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    device, cuda = gan.compute.device, [gan.compute.device] if gan.compute.device.type == "cuda" else []
+    with torch.random.fork_rng(cuda), evaluation_mode(gan.generator, gan.discriminator):
+        z = torch.randn(REHEARSED, gan.generator.latent_dim).to(device)
+        x = (torch.rand(REHEARSED, *images.image_shape) * 2 - 1).to(device)
+        y = torch.zeros(REHEARSED, dtype=torch.int64, device=device) if gan.conditional else None
+        fake = attempt("générateur", gan.G, z, y)
+        if not isinstance(fake, Tensor) or fake.shape != x.shape:
+            kind = f"un tenseur de forme {tuple(fake.shape)}" if isinstance(fake, Tensor) else type(fake).__name__
+            raise ValueError(
+                f"Le générateur a rendu {kind} ; il faut la forme des vraies images, {tuple(x.shape)}. Changez sa "
+                "dernière couche, ou rechargez les images à la bonne taille (size=…)."
+            )
+        real, judged = (torch.randn_like(z), z) if gan.real_and_fake else (x, fake)
+        check_scores(attempt("discriminateur", gan.D, judged, y), REHEARSED)
+        if not gan.real_and_fake:
+            warn_of_wrong_ends(gan, torch.cat([x, 1000 * x, -1000 * x]), 3 * z, y)
+        rehearse_functions(gan, real, judged, y)
 
 
 def attempt(name: str, network: Any, given: Tensor, y: Tensor | None) -> Any:

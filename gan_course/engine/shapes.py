@@ -1,5 +1,7 @@
 """Ce qu'un réseau du cours reçoit : des réglages, vérifiés une fois ; des entrées, expliquées si elles ne vont pas."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import prod
 
 import torch
@@ -133,3 +135,16 @@ def wrong_labels(y: object, num_classes: int, count: int) -> str | None:
     if y.device.type == "cpu" and count and (int(y.min()) < 0 or int(y.max()) >= num_classes):
         return f"y va de {int(y.min())} à {int(y.max())} ; les étiquettes vont de 0 à {num_classes - 1} ici."
     return None
+
+
+@contextmanager
+def evaluation_mode(*networks: nn.Module) -> Iterator[None]:
+    """Met ces réseaux en mode évaluation le temps du bloc, puis remet chaque couche dans le mode qu'elle avait."""
+    modes = [(layer, layer.training) for network in networks for layer in network.modules()]
+    for network in networks:
+        network.eval()
+    try:
+        yield
+    finally:
+        for layer, training in modes:
+            layer.training = training

@@ -91,7 +91,7 @@ def defined_names(tree: ast.Module) -> set[str]:
 
 
 def student_notebook(master: Path) -> dict[str, Any]:
-    """Le carnet de l'étudiant, lu dans un maître. Lève ValueError si une réponse n'a pas de solution, ou pas d'exercice."""
+    """Le carnet de l'étudiant, lu dans un maître. Lève ValueError pour une réponse sans solution, ou sans exercice."""
     from gan_course.exercises import find  # charge torch
 
     notebook = read_notebook(master)

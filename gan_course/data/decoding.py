@@ -134,8 +134,9 @@ def _workers(count: int) -> int:
     return min(4, len(os.sched_getaffinity(0)))
 
 
-def _die_with(parent: int) -> None:
-    """Dans un processus qui décode : tué, le nôtre ne lit plus, et DataLoader attendrait sans fin qu'il le fasse."""
+def _die_with_parent(_: int) -> None:
+    """Dans un processus qui décode : son parent tué, DataLoader attendrait sans fin qu'il lise."""
+    parent = os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -148,13 +149,13 @@ def _die_with(parent: int) -> None:
 def _decoded(block: Callable[[range], Decoded | Exception], count: int, together: int) -> Iterator[Decoded]:
     """Ce que rend `block` pour `count` images, dans l'ordre ; chaque processus qui décode en a deux d'avance."""
     ranges = [range(start, min(start + together, count)) for start in range(0, count, together)]
-    results, here = map(block, ranges), os.getpid()
+    results = map(block, ranges)
     if workers := min(_workers(count), len(ranges)):
         with suppress(OSError):  # plus de processus, ou de descripteurs : le nôtre suffit
+            own = torch.Generator()  # sans lui, un nombre serait tiré de celui de l'étudiant
             results = iter(DataLoader(
                 ranges, batch_size=None, collate_fn=block, num_workers=workers, multiprocessing_context="fork",
-                worker_init_fn=lambda _: _die_with(here),
-                generator=torch.Generator(),  # sans lui, un nombre serait tiré de celui de l'étudiant
+                worker_init_fn=_die_with_parent, generator=own,
             ))  # fmt: skip
     try:
         for result in results:

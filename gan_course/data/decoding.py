@@ -56,7 +56,8 @@ def to_pixels(image: Image.Image, size: int, channels: int, crop: str | None = "
     if image.mode.startswith(("I", "F")):
         image = Image.fromarray(_to_bytes(np.asarray(image), image.mode))
     if image.mode in ("1", "P") or (image.has_transparency_data and image.mode != "RGBA"):
-        image = image.convert("RGBA")  # la moyenne de deux numéros de palette n'est pas une couleur
+        # La moyenne de deux numéros de palette n'est pas une couleur.
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     if (factor := side // (2 * size)) < 2:
         image = image.crop(box)
     else:  # une grande photographie rétrécit d'abord par moyennes, pour la mémoire ; l'interpolation finit
@@ -69,11 +70,13 @@ def to_pixels(image: Image.Image, size: int, channels: int, crop: str | None = "
 
 
 def _to_bytes(values: np.ndarray, mode: str) -> np.ndarray:
-    """Les valeurs d'une image PIL en 16 bits ou en réels, ramenées à 0…255 ; en place, pour ménager la mémoire."""
+    """Les valeurs d'une image PIL en 16 bits ou en réels, ramenées à 0…255, par bandes pour ménager la mémoire."""
     white = 65_535 if mode != "F" else 255 if np.nanmax(values, initial=0) > 1 else 1
-    scaled = np.nan_to_num(values.astype(np.float32), copy=False)
-    scaled *= 255 / white
-    return scaled.round(out=scaled).clip(0, 255, out=scaled).astype(np.uint8)
+    out = np.empty(values.shape, np.uint8)
+    for start in range(0, len(values), 256):
+        strip = np.nan_to_num(values[start : start + 256].astype(np.float64))
+        out[start : start + 256] = (strip * (255 / white)).round().clip(0, 255)
+    return out
 
 
 def resize(images: list[np.ndarray], size: int, crop: str | None = "center") -> np.ndarray:

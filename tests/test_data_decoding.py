@@ -72,6 +72,26 @@ def test_a_killed_process_is_said_in_french(tmp_path, listing, monkeypatch):
 
 @linux
 @pytest.mark.lent
+def test_another_thread_that_draws_numbers_does_not_hang_decoding(tmp_path, listing):
+    """Un entraînement dans un autre fil tient, au moment du fork, le verrou du générateur de torch."""
+    program = f"""
+import threading, torch
+from pathlib import Path
+from gan_course.data import decoding, folders
+decoding.FEW = 0
+room = torch.empty(4_000_000)
+for _ in range(2):
+    threading.Thread(target=lambda: [room.normal_() for _ in range(10**9)], daemon=True).start()
+path = Path({str(tmp_path)!r})
+for _ in range(3):
+    print(sum(len(images) for images, _ in decoding.decode_blocks(path, folders.list_images(path), 16, 3)))
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == [str(len(listing.names) - 2)] * 3, done.stderr
+
+
+@linux
+@pytest.mark.lent
 def test_decoding_processes_die_with_the_one_that_waits(tmp_path, listing):
     program = f"""
 import multiprocessing, os, signal

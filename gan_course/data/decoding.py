@@ -9,20 +9,19 @@ import errno
 import io
 import multiprocessing
 import os
+import signal
 import sys
-import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch.nn.functional import interpolate
-from torch.utils.data import DataLoader
 
 from gan_course.data.cache import Block, Making, Side
 from gan_course.data.folders import Listing, Reader, named, reads_heif
@@ -124,7 +123,7 @@ def _block(
                 except Exception as error:  # un fichier abîmé fait lever à PIL et à zipfile dix types d'erreur
                     broken.append(_fault(names[number], error))
         return list(good), resize(list(good.values()), size, crop) if good else None, broken
-    except Exception as error:  # rendue : DataLoader la referait, en anglais et sans son numéro
+    except Exception as error:  # rendue, et relancée là où l'on attend le bloc
         return error
 
 
@@ -137,36 +136,49 @@ def _workers(count: int) -> int:
     return min(4, len(os.sched_getaffinity(0)))
 
 
-def _die_with_parent(_: int) -> None:
-    """Dans un processus qui décode : son parent tué, DataLoader attendrait sans fin qu'il lise."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+def _send(block: Callable, ranges: list[range], sender: Connection, receivers: list[Connection]) -> None:
+    """Dans un processus qui décode : chaque bloc par son tube, qui le retient tant que personne ne lit."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C arrête notre parent, qui nous arrête
+    torch.set_num_threads(1)
+    for receiver in receivers:  # gardé ici, un tube que plus personne ne lit ne paraîtrait jamais fermé
+        receiver.close()
+    with suppress(BrokenPipeError):
+        for numbers in ranges:
+            sender.send(block(numbers))
 
 
 def _decoded(block: Callable[[range], Decoded | Exception], count: int, together: int) -> Iterator[Decoded]:
-    """Ce que rend `block` pour `count` images, dans l'ordre ; chaque processus qui décode en a deux d'avance."""
+    """Ce que rend `block` pour `count` images, dans l'ordre ; chaque processus qui décode a un bloc d'avance.
+
+    Le DataLoader de torch ne conviendrait pas : ses processus sèment le générateur de torch en naissant, et attendent
+    sans fin si, au moment du fork, un autre fil y tirait des nombres, un entraînement par exemple.
+    """
     ranges = [range(start, min(start + together, count)) for start in range(0, count, together)]
-    results = map(block, ranges)
-    if workers := min(_workers(count), len(ranges)):
-        with suppress(OSError):  # plus de processus, ou de descripteurs : le nôtre suffit
-            own = torch.Generator()  # sans lui, un nombre serait tiré de celui de l'étudiant
-            results = iter(DataLoader(
-                ranges, batch_size=None, collate_fn=block, num_workers=workers, multiprocessing_context="fork",
-                worker_init_fn=_die_with_parent, generator=own,
-            ))  # fmt: skip
+    workers = min(_workers(count), len(ranges))
+    receivers, processes, results = [], [], map(block, ranges)
     try:
+        with suppress(OSError):  # plus de processus, ou de descripteurs : le nôtre suffit
+            for k in range(workers):
+                receiver, sender = multiprocessing.Pipe(duplex=False)
+                receivers.append(receiver)
+                arguments = (block, ranges[k::workers], sender, receivers)
+                processes.append(multiprocessing.get_context("fork").Process(target=_send, args=arguments, daemon=True))
+                processes[-1].start()
+                sender.close()  # lui seul le tient : s'il meurt, nous le saurons
+            results = (receivers[k % workers].recv() for k in range(len(ranges))) if workers else results
         for result in results:
             if isinstance(result, Exception):
                 raise result
             yield result
-    finally:  # l'erreur qu'un carnet garde garderait aussi les processus, que rien de public n'arrête
-        getattr(results, "_shutdown_workers", lambda: None)()
+    except EOFError:
+        raise RuntimeError("un processus qui décode a été tué") from None
+    finally:
+        for process in processes:
+            if process.pid:
+                process.kill()
+                process.join()
+        for receiver in receivers:
+            receiver.close()
 
 
 def decode_blocks(

@@ -58,16 +58,22 @@ def test_other_processes_decode_the_same_images(tmp_path, listing, monkeypatch, 
 
 @linux
 def test_a_killed_process_is_said_in_french(tmp_path, listing, monkeypatch):
-    here = os.getpid()
+    """Celui qui reste est arrêté, même si un carnet garde l'erreur, et tout ce qu'elle tient."""
+    to_pixels = decoding.to_pixels
 
-    def killed(*_):
-        assert os.getpid() != here
+    def first_is_killed(*arguments):
+        try:
+            (tmp_path / "premier").touch(exist_ok=False)
+        except FileExistsError:
+            return to_pixels(*arguments)
         os.kill(os.getpid(), signal.SIGKILL)
 
     monkeypatch.setattr(decoding, "FEW", 0)
-    monkeypatch.setattr(decoding, "to_pixels", killed)
-    with pytest.raises(RuntimeError, match="mémoire qui manque"):
+    monkeypatch.setattr(decoding, "_workers", lambda count: 2)
+    monkeypatch.setattr(decoding, "to_pixels", first_is_killed)
+    with pytest.raises(RuntimeError, match="mémoire qui manque") as kept:
         list(decoding.decode_blocks(tmp_path, listing, 16, 3))
+    assert kept and not multiprocessing.active_children()
 
 
 @linux

@@ -115,9 +115,9 @@ def test_wrong_content_is_not_kept(served, tmp_path):
 
 def test_one_byte_at_a_time_does_not_last_for_ever(served, tmp_path, monkeypatch):
     monkeypatch.setattr(download, "TIMEOUT", 0.2)
-    served.pause = 0.02
+    served.answers["/a"], served.pause = CONTENT[:200], 0.02
     with pytest.raises(ConnectionError, match="trop lent"):
-        fetch([wanted(served)], tmp_path, HANDS)
+        fetch([wanted(served, content=CONTENT[:200])], tmp_path, HANDS)
 
 
 def test_a_slow_start_is_kept_for_the_next_source(served, tmp_path, monkeypatch):

@@ -209,7 +209,7 @@ def without_links(monkeypatch):
 
 @pytest.fixture
 def without_locks(monkeypatch):
-    monkeypatch.setattr(checkpoint_module, "_lock", lambda file: None)
+    monkeypatch.setattr(checkpoint_module, "lock", lambda file: None)
 
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="fork n'existe pas sous Windows")

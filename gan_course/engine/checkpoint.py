@@ -9,7 +9,6 @@ relit tel quel. Autour de runs/gan.pt :
     runs/gan.pt.….tmp       un point en cours d'écriture ; ceux d'un processus tué sont effacés par le suivant
 """
 
-import errno
 import glob
 import hashlib
 import math
@@ -29,14 +28,8 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 
-from gan_course.engine.files import atomic_write
+from gan_course.engine.files import atomic_write, lock
 from gan_course.engine.progress import FIELDS
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-    import msvcrt
 
 FORMAT = 1
 SEAL = b"gan_course sha256 "
@@ -185,7 +178,7 @@ class Checkpoint:
                 f"Impossible d'écrire dans le dossier {self.path.parent} ({error.strerror}). Choisissez-en un autre."
             ) from error
         self._lock = os.fdopen(descriptor, "r+b")
-        taken = _lock(self._lock)
+        taken = lock(self._lock)
         if taken is False:
             self._lock.close()
             raise CheckpointError(
@@ -222,21 +215,6 @@ def _destination(path: str | os.PathLike) -> Path:
             f'checkpoint={path!r} reçu ; il faut un nom de fichier, par exemple "runs/gan.pt", et non un dossier.'
         )
     return absolute
-
-
-def _lock(file: BinaryIO) -> bool | None:
-    """Verrouille `file` pour ce processus : True, False si un autre le tient, None si le disque ne sait pas faire.
-
-    lockf plutôt que flock : un processus enfant n'en hérite pas, et ne peut donc retenir le verrou d'un parent tué.
-    """
-    try:
-        if fcntl is not None:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    except OSError as error:
-        return False if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK) else None
-    return True
 
 
 def _seal(file: BinaryIO) -> None:

@@ -1,6 +1,6 @@
 """Mesurer un générateur : des nombres qui portent leur espace, leur n, leur référence et leur graine.
 
-Un « FID » sans ces quatre-là ne veut rien dire : WGAN-GP sur CIFAR-10 « vaut » 17 ou 54 selon le dépôt. Deux
+Un « FID » sans ces quatre-là ne veut rien dire : un même modèle en reçoit plusieurs, selon le protocole. Deux
 évaluations ne se comparent donc que si leur protocole est le même ; sinon `check_comparable` refuse.
 """
 

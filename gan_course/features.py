@@ -129,7 +129,7 @@ def pixels(size: int = 8, channels: int = 3) -> Features:
 
 
 def inception(device: str | torch.device | None = None) -> Features:
-    """Donne l'espace du FID des articles : la couche de 2 048 nombres d'Inception v3, par torch-fidelity.
+    """Donne l'espace du FID des articles : les 2 048 nombres de « pool3 », avant le classifieur d'Inception v3.
 
     Ses poids (96 Mo) sont cherchés une fois et gardés dans « weights », à côté des données : un fichier qu'on y pose
     soi-même est vérifié, et suffit. `device` : None prend le meilleur appareil.

@@ -6,20 +6,22 @@
 """
 
 import copy
-import inspect
 import math
 import signal
+import threading
 import time
 import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from numbers import Real
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from gan_course.engine import interruption
 from gan_course.engine.checkpoint import Checkpoint, CheckpointError
 from gan_course.engine.checks import (
     TrainingSet,
@@ -30,9 +32,16 @@ from gan_course.engine.checks import (
     rehearse,
     warn_if_slow,
 )
-from gan_course.engine.device import Compute, average_gradients, broadcast_weights, choose_compute
-from gan_course.engine.interruption import Interruption, TrainingInterrupted, quiet
+from gan_course.engine.device import (
+    Compute,
+    any_process,
+    average_gradients,
+    broadcast_weights,
+    choose_compute,
+)
+from gan_course.engine.interruption import TrainingInterrupted
 from gan_course.engine.progress import FIELDS, History, Progress
+from gan_course.engine.shapes import Network
 from gan_course.losses import find_loss
 from gan_course.penalties import PENALTIES, clip_weights
 from gan_course.recipe import Recipe
@@ -114,7 +123,8 @@ class Gan:
         self.loss, self.penalty = find_loss(recipe.loss), PENALTIES.get(recipe.penalty, recipe.penalty)
         self.generator = compute.place(generator).train()
         self.discriminator = compute.place(discriminator).train()
-        self.G, self.D = takes_labels(self.generator), takes_labels(self.discriminator)
+        self.conditional = bool(getattr(generator, "num_classes", 0))
+        self.G, self.D = (takes_labels(net, self.conditional) for net in (self.generator, self.discriminator))
         broadcast_weights([self.generator, self.discriminator], compute.world_size)
         self.ema = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.g_optimizer = make_optimizer(self.generator, recipe, at(recipe.g_lr, 0))
@@ -126,7 +136,6 @@ class Gan:
         scheduled = (recipe.g_lr, recipe.d_lr, recipe.betas[1], recipe.penalty_weight)
         self.scheduled = any(map(callable, scheduled))
         self.penalty_weight = at(recipe.penalty_weight, 0)
-        self.conditional = bool(getattr(generator, "num_classes", 0))
         self.real_and_fake = getattr(generator, "real_and_fake", None)  # un autoencodeur a son propre jeu (models.aae)
         self.critic_steps_done = 0
         self.last_penalty = torch.zeros((), device=compute.device)
@@ -161,14 +170,9 @@ class Gan:
         return {name: getattr(self, name) for name in names}
 
 
-def takes_labels(network: nn.Module) -> Callable:
+def takes_labels(network: nn.Module, conditional: bool) -> Callable:
     """Le réseau, que l'on appelle toujours network(x, y) ; sans classes, y vaut None, et un forward(x) suffit."""
-    try:
-        inspect.signature(network.forward).bind("x", None)
-    except TypeError:
-        if not getattr(network, "num_classes", 0):
-            return lambda x, y=None: network(x)
-    return network
+    return network if conditional or isinstance(network, Network) else lambda x, y=None: network(x)
 
 
 def at(setting: float | Callable[[int], float], images_seen: int) -> float:
@@ -230,6 +234,8 @@ def train(
     """
     compute = choose_compute(device, precision)
     check_recipe_fits(generator, discriminator, images, recipe, steps, compute.world_size, seed)
+    if not isinstance(checkpoint_every, Real) or checkpoint_every < 0:
+        raise ValueError(f"checkpoint_every={checkpoint_every!r} reçu ; il faut un nombre de secondes.")
     gan = Gan(generator, discriminator, recipe, compute)
     rehearse(gan, images)
     run = Run(gan, images, int(steps), checkpoint, int(seed), checkpoint_every)
@@ -253,13 +259,22 @@ class Run:
         self.cuda = [device] if device.type == "cuda" else []
         # torch.manual_seed sèmerait aussi les GPU absents : cent fois plus lent.
         self.seeders = [torch.default_generator.manual_seed]
-        self.seeders += {"cuda": [torch.cuda.manual_seed], "mps": [torch.mps.manual_seed]}.get(device.type, [])
+        if device.type == "cuda":
+            index = torch.cuda.current_device() if device.index is None else device.index
+            self.seeders.append(torch.cuda.default_generators[index].manual_seed)
+        elif device.type == "mps":
+            self.seeders.append(torch.mps.manual_seed)
+        self.working, self.pending, self.shared = threading.Lock(), False, gan.compute.world_size > 1
         self.identity = describe_run(gan, images, seed)
-        self.interruption = Interruption(self.stop)
         self.file = None if checkpoint is None else Checkpoint(checkpoint, writer=gan.compute.rank == 0)
-        state = None if self.file is None else self.file.load()
-        if state is not None:
-            self.restore(state)
+        if self.file is not None:
+            try:
+                for other in self.others():  # la même cellule, relancée : ses derniers pas ne sont pas perdus
+                    other.save()
+                self.restore()
+            except BaseException:
+                self.file.close()
+                raise
 
     def advance(self) -> None:
         """Un pas complet : `critic_steps` pas de D, chacun sur son lot, puis un pas de G.
@@ -297,48 +312,72 @@ class Run:
     def loop(self) -> Iterator[Progress]:
         """Avance, vérifie, enregistre quand il est temps, et rend la main à chaque pas."""
         self.started.append(True)
-        gan, earlier, start = self.gan, self.seconds, time.monotonic()
+        self.take_over()
+        earlier, start = self.seconds, time.monotonic()
         marks = deque([(start, self.images_seen)], maxlen=RECENT)
         # Lire une mesure sur GPU attend la fin de ses calculs : on ne le fait pas à chaque pas.
         saved, check_every = start, 50 if self.cuda else 1
         try:
             if self.step >= self.steps:
-                yield Progress(self.step, self.steps, self.images_seen, self.seconds, marks, gan, self.rows)
+                yield Progress(self.step, self.steps, self.images_seen, self.seconds, 0.0, self.gan, self.rows)
             while self.step < self.steps:
                 # Un noyau Jupyter reprend Ctrl-C à chaque cellule : c'est à revoir à chaque pas.
                 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-                    self.interruption.listen()
-                with self.interruption.working, torch.random.fork_rng(self.cuda):
+                    interruption.listen()
+                with self.working, torch.random.fork_rng(self.cuda):
                     self.advance()
                     now = time.monotonic()
                     self.seconds = earlier + now - start
                     marks.append((now, self.images_seen))
-                    if self.step % check_every == 0 and not math.isfinite(self.rows[self.step - 1].sum()):
+                    checked = self.step % check_every == 0 or self.step == self.steps
+                    if checked and not math.isfinite(self.rows[self.step - 1].sum()):
                         self.diverge()
                     if now - saved >= self.every:
                         self.save_or_warn()
                         saved = time.monotonic()
-                if self.interruption.pending:
-                    self.stop()
+                if any_process(self.pending, self.gan.compute) if self.shared else self.pending:
+                    interruption.stop(self)
                 if len(marks) == 2:
                     warn_if_slow(now - start, self.steps - self.step)
-                yield Progress(self.step, self.steps, self.images_seen, self.seconds, marks, gan, self.rows)
+                rate = (self.images_seen - marks[0][1]) / max(now - marks[0][0], 1e-9)
+                yield Progress(self.step, self.steps, self.images_seen, self.seconds, rate, self.gan, self.rows)
         except GeneratorExit:  # break, ou une boucle que l'on abandonne
             self.save()
             raise
         else:
             self.save()
         finally:
-            self.interruption.end()
+            interruption.forget(self)
             if self.file is not None:
                 self.file.close()
-        if self.interruption.pending:  # reçu pendant le dernier enregistrement
-            self.stop()
+        if self.pending:  # reçu pendant le dernier enregistrement
+            interruption.stop(self)
 
-    def restore(self, state: dict) -> None:
+    def others(self) -> list["Run"]:
+        """Les entraînements de ce processus qui écrivent le même fichier : d'ordinaire aucun."""
+        mine = None if self.file is None else self.file.path
+        return [run for run in interruption.alive if run is not self and run.file and run.file.path == mine]
+
+    def take_over(self) -> None:
+        """Commence : écrit désormais seul son fichier, et repart de ce qu'un autre y aurait écrit depuis train()."""
+        others = self.others()
+        for other in others:
+            other.save()
+        if self.file is not None:
+            self.file.claim()
+        if others:
+            self.restore()
+        interruption.alive.add(self)
+
+    def restore(self) -> None:
         """Remet l'entraînement dans l'état enregistré : en entier, ou pas du tout s'il est d'un autre entraînement."""
+        state = self.file.load()
+        if state is None or (self.step and state["step"] == self.step):
+            return
         check_same_run(self.file.path, state, self.identity)
         parts, before = self.gan.parts(), {}
+        if not state["scaler"]:  # écrit là où la précision n'en demandait pas
+            del parts["scaler"]
         try:
             for name, part in parts.items():
                 before[name] = copy.deepcopy(part.state_dict())
@@ -361,13 +400,17 @@ class Run:
         if self.step >= self.steps:
             text = f"Déjà au pas {self.step} ({self.file.path.name}) : steps={self.steps} est un total, "
             text += "augmentez-le pour continuer."
-        self.say(text)
+        if self.gan.compute.rank == 0:
+            print(text, flush=True)
 
     def save(self) -> None:
         """Enregistre tout, si le pas courant ne l'est pas déjà ; TrainingDiverged si un poids n'est plus un nombre."""
         if self.file is None or self.step == self.saved_step:
             return
-        with self.interruption.working if not self.interruption.working.locked() else nullcontext():
+        if self.gan.compute.rank:  # le premier processus écrit pour tous
+            self.saved_step = self.step
+            return
+        with self.working if not self.working.locked() else nullcontext():
             parts = {name: part.state_dict() for name, part in self.gan.parts().items()}
             facts = {"step": self.step, "seconds": self.seconds, "history": self.rows[: self.step].cpu().clone()}
             try:
@@ -386,15 +429,14 @@ class Run:
         except CheckpointError as error:
             warnings.warn(f"{error} L'entraînement continue.", stacklevel=3)
 
-    def stop(self) -> None:
-        """Ctrl-C : enregistre, puis lève TrainingInterrupted, qui dit où l'on en est."""
-        self.save()
+    def place(self) -> str:
+        """Où en est un entraînement interrompu, et ce qui en est gardé."""
         kept = "rien n'est enregistré (checkpoint=None)."
         if self.file is not None:
             kept = f"tout est enregistré dans {self.file.path}. Relancez pour continuer."
             if self.saved_step < self.step:
                 kept = f"une cellule relancée a pris la suite dans {self.file.path}."
-        raise quiet(TrainingInterrupted(f"Entraînement interrompu au pas {self.step} sur {self.steps} : {kept}"))
+        return f"Entraînement interrompu au pas {self.step} sur {self.steps} : {kept}"
 
     def diverge(self) -> None:
         """Lève TrainingDiverged : où, avec quelles pertes, ce qui est gardé, quoi changer."""
@@ -408,8 +450,3 @@ class Run:
             f"Au pas {self.step}, les calculs ne donnent plus des nombres finis (perte de D : {d_loss:.4g}, perte de "
             f"G : {g_loss:.4g}). {kept} Réduisez g_lr et d_lr, ou ajoutez une pénalité (penalty=\"r1\")."
         )
-
-    def say(self, text: str) -> None:
-        """Une phrase, du premier processus seulement."""
-        if self.gan.compute.rank == 0:
-            print(text, flush=True)

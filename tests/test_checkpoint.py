@@ -488,8 +488,9 @@ def test_in_one_process_the_newer_takes_the_place_over(path):
     older = Checkpoint(path)
     older.save(state(1))
     newer = Checkpoint(path)
-    newer.save(state(5))
-    older.save(state(2))
+    assert older.save(state(2)), "tant qu'il n'a pas commencé, le nouveau n'écarte personne"
+    newer.claim()
+    assert newer.save(state(5)) and not older.save(state(3))
     assert read(path)["step"] == 5
     older.close()
     del older
@@ -499,6 +500,15 @@ def test_in_one_process_the_newer_takes_the_place_over(path):
     del newer  # un entraînement oublié rend sa place
     with other_process(lambda: refusal(lambda: Checkpoint(path))) as (_, said):
         assert said == ""
+
+
+@needs_fork
+def test_a_refused_resume_keeps_no_lock(path):
+    list(train(*pair(points), RING, Recipe(), 2, checkpoint=path))
+    with pytest.raises(CheckpointError, match="autre recette") as kept:  # un carnet garde l'erreur, et sa trace
+        train(*pair(points), RING, Recipe(batch_size=32), 4, checkpoint=path)
+    with other_process(lambda: refusal(lambda: Checkpoint(path))) as (_, said):
+        assert said == "" and kept
 
 
 @needs_fork

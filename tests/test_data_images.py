@@ -220,3 +220,14 @@ def test_gaussians_refuse(wrong):
 def test_select_takes_a_numpy_number():
     images = ImageSet(torch.zeros(4, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1, 1, 2]))
     assert len(images.select(np.int64(1))) == 2
+
+
+def test_a_set_of_your_own_stays_so_on_another_device():
+    class Augmented(ImageSet):
+        def batch(self, *arguments, **named):
+            x, y = super().batch(*arguments, **named)
+            return -x, y
+
+    moved = Augmented(torch.zeros(4, 1, 2, 2, dtype=torch.uint8)).to("cpu")
+    assert type(moved) is Augmented and (moved.batch(0, 2)[0] == 1).all()
+    assert make_set().to("meta").images.device.type == "meta"

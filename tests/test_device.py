@@ -56,7 +56,8 @@ def test_images_go_to_the_gpu_only_if_they_fit(monkeypatch):
 
 
 TWO_PROCESSES = """
-    import sys, torch
+    import os, signal, sys, torch
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     torch.set_num_threads(1)
     import torch.distributed as dist
     from gan_course.data import gaussian_ring
@@ -79,6 +80,19 @@ TWO_PROCESSES = """
         dist.all_gather(copies, mine)
         assert torch.equal(*copies), "les processus ont divergé"
     assert last.images_seen == 6 * 64 and last.step == 6
+    # Ctrl-C, reçu d'un seul processus entre deux pas : tous finissent le même, et le premier l'enregistre.
+    rank = dist.get_rank()
+    try:
+        for progress in train(points.Generator(width=16), points.Discriminator(width=16), ring, Recipe(batch_size=64),
+                              10**6, checkpoint=sys.argv[1] + ".2", device="cpu"):
+            if rank == 1 and progress.step == 4:
+                os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt as stop:
+        assert "interrompu au pas 5" in str(stop) and "tout est enregistré" in str(stop), stop
+    else:
+        raise AssertionError("pas interrompu")
+    dist.barrier()
+    assert torch.load(sys.argv[1] + ".2", weights_only=True)["step"] == 5
     dist.destroy_process_group()
 """
 

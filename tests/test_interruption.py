@@ -1,11 +1,13 @@
 """Ctrl-C pendant un entraînement : jamais au milieu d'un pas, rien de perdu, une phrase au lieu d'une trace."""
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
+import weakref
 from pathlib import Path
 
 import pytest
@@ -106,6 +108,16 @@ def test_a_notebook_shows_one_sentence():
     assert told == [["Entraînement interrompu au pas 3 sur 50."]]
 
 
+def python(script):
+    """Exécute un programme dans un autre processus, ce dossier à portée d'import."""
+    environment = {**os.environ, "PYTHONUTF8": "1", "PYTHONPATH": str(Path(__file__).parent)}
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, encoding="utf-8",
+        cwd=Path(__file__).parent.parent, env=environment,
+    )  # fmt: skip
+
+
+@pytest.mark.lent
 def test_a_terminal_shows_one_sentence():
     script = """
         import signal
@@ -114,13 +126,96 @@ def test_a_terminal_shows_one_sentence():
         for progress in run():
             press()
     """
-    root = Path(__file__).parent.parent
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, encoding="utf-8", cwd=root,
-        env={**os.environ, "PYTHONUTF8": "1", "PYTHONPATH": str(Path(__file__).parent)},
-    )  # fmt: skip
+    done = python(script)
     assert done.returncode != 0
     assert done.stderr == "Entraînement interrompu au pas 1 sur 50 : rien n'est enregistré (checkpoint=None).\n"
+
+
+class Pressing(type(RING)):
+    """Le huitième lot déclenche Ctrl-C, au milieu d'un pas."""
+
+    def batch(self, step, *arguments):
+        if step == 8:
+            press()
+        return super().batch(step, *arguments)
+
+
+def test_with_two_trainings_no_step_is_cut_and_both_are_saved(tmp_path):
+    pressing = Pressing(RING.points, RING.labels, RING.centers, RING.std)
+    one, two = run(tmp_path / "a.pt"), run(tmp_path / "b.pt", images=pressing)
+    with pytest.raises(TrainingInterrupted):
+        for _ in zip(one, two):
+            pass
+    assert saved_step(tmp_path / "a.pt") == 9 and saved_step(tmp_path / "b.pt") == 9
+
+
+@pytest.mark.parametrize("other", ["jamais parcouru", "refusé"])
+def test_a_training_that_does_not_start_leaves_the_running_one_its_file(other, tmp_path):
+    path = tmp_path / "run.pt"
+    running = run(path, steps=20)
+    next(running)
+    if other == "refusé":
+        with pytest.raises(files.CheckpointError, match="autre"):
+            train(points.Generator(width=4), points.Discriminator(width=4), RING, RECIPE, 20, checkpoint=path)
+    else:
+        with pytest.warns(UserWarning, match="rien ne s'est entraîné"):
+            run(path)
+    list(running)
+    assert saved_step(path) == 20
+
+
+def test_the_same_cell_run_twice_goes_on_where_it_was(tmp_path, capsys):
+    """Sans « run.close() », la variable tient l'ancienne boucle : ses derniers pas ne sont pas perdus."""
+    path, kept = tmp_path / "run.pt", []
+    for expected in (7, 14):
+        kept.append(run(path))
+        for progress in kept[-1]:
+            if progress.step % 7 == 0:
+                break
+        assert progress.step == expected
+    assert "Repris au pas 7" in capsys.readouterr().out
+    kept[0].close()
+    assert saved_step(path) == 7, "l'ancienne n'écrit plus"
+    kept[1].close()
+    assert saved_step(path) == 14
+
+
+@pytest.mark.lent
+def test_what_a_variable_still_holds_is_saved_at_the_end_of_the_program(tmp_path):
+    script = f"""
+        from test_interruption import run
+        training = run({str(tmp_path / "run.pt")!r})
+        for progress in training:
+            if progress.step == 5:
+                break
+    """
+    done = python(script)
+    assert done.returncode == 0 and done.stderr == "" and saved_step(tmp_path / "run.pt") == 5
+
+
+def test_a_loop_closed_in_another_thread_gives_ctrl_c_back():
+    training = run()
+    next(training)
+    thread = threading.Thread(target=training.close)
+    thread.start()
+    thread.join()
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        press()
+    assert type(stopped.value) is KeyboardInterrupt
+    list(run(steps=1))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupted_cell_keeps_nothing_in_memory():
+    torch.manual_seed(0)
+    generator = points.Generator(width=8)
+    seen = weakref.ref(generator)
+    with pytest.raises(TrainingInterrupted):
+        for _ in train(generator, points.Discriminator(width=8), RING, RECIPE, 50):
+            press()
+    del generator, _
+    gc.collect()
+    assert seen() is None
 
 
 CELL = """

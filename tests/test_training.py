@@ -13,7 +13,7 @@ from torch import nn
 
 from gan_course.data import ImageSet, gaussian_ring, load_images
 from gan_course.engine.checkpoint import Checkpoint, CheckpointError
-from gan_course.engine.device import choose_compute
+from gan_course.engine.device import Compute, choose_compute
 from gan_course.losses import LOSSES
 from gan_course.models import aae, conditional, dcgan, dense, points, stylegan
 from gan_course.penalties import PENALTIES, r1
@@ -572,3 +572,133 @@ def test_the_tutorial_s_generator_is_recognised():
 def test_one_image_has_no_deviation():
     with pytest.raises(ValueError, match="batch_size=1 avec BatchNorm"):
         train(*small_pair(), DIGITS, Recipe(batch_size=1), 1)
+
+
+def test_a_loss_that_is_no_number_stops_training_without_a_checkpoint_too():
+    g, d = small_pair(points)
+    training = train(g, d, gaussian_ring(500), Recipe(), 5)
+    next(training)
+    with torch.no_grad():
+        next(d.parameters()).fill_(float("nan"))
+    with pytest.raises(TrainingDiverged, match="Aucun point de reprise"):
+        next(training)
+
+
+def test_a_recipe_s_target_reaches_the_loss():
+    gan, real = make_gan(Recipe(real_label=0.7), points), gaussian_ring(500).batch(0)[0]
+    fake = drawn(gan, real)
+    with torch.no_grad():
+        logits = gan.D(real), gan.D(fake)
+    expected = gan.loss.discriminator(*logits, 0.7).item()
+    assert discriminator_step(gan, real, fake)[0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_generator_of_a_relativistic_pair_is_judged_against_the_real_ones():
+    gan, real = make_gan(Recipe(loss="relativistic"), points), gaussian_ring(500).batch(0)[0]
+    fake = drawn(gan, real)
+    with torch.no_grad():
+        expected = gan.loss.generator(gan.D(fake), gan.D(real)).item()
+    assert generator_step(gan, real, fake) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_penalty_receives_the_labels_of_its_images():
+    seen = []
+
+    def spy(discriminator, real, fake, labels):
+        seen.append(labels)
+        return r1(discriminator, real, labels)
+
+    g, d = conditional.Generator(width=4), conditional.Discriminator(width=4)
+    list(train(g, d, DIGITS, Recipe(penalty=spy, batch_size=32), 1))
+    assert torch.equal(seen[-1], DIGITS.batch(0, 32)[1])
+
+
+def test_mixed_precision_is_that_of_the_networks_and_not_of_the_losses():
+    seen = []
+    g, d = small_pair()
+    d.layers.register_forward_hook(lambda module, given, scores: seen.append(scores.dtype))
+    training = train(g, d, DIGITS, Recipe(), 1, precision="bf16", device="cpu")
+    seen.clear()
+    next(training)
+    assert set(seen) == {torch.bfloat16}
+
+
+def test_the_history_a_reader_keeps_is_a_copy(tmp_path):
+    for progress in train(*small_pair(points), gaussian_ring(500), Recipe(), 3, tmp_path / "run.pt"):
+        progress.history["d_loss"][:] = 7
+    assert (progress.history["d_loss"] != 7).all()
+
+
+def test_time_goes_on_where_it_was(tmp_path):
+    first = list(train(*small_pair(points), gaussian_ring(500), Recipe(), 3, tmp_path / "run.pt"))[-1]
+    second = next(train(*small_pair(points), gaussian_ring(500), Recipe(), 5, tmp_path / "run.pt"))
+    assert second.seconds > first.seconds > 0
+
+
+def test_functions_that_differ_are_told_apart_and_the_same_one_is_recognised():
+    class Scaled:
+        def __init__(self, factor):
+            self.factor, self.calls = factor, []
+
+        def __call__(self, real, fake):
+            self.calls.append(1)
+            return self.factor * (fake - real).mean(), -fake.mean()
+
+        def method(self, real, fake):
+            return self(real, fake)
+
+    def gap(real, fake, *, factor=1.0):
+        return factor * (fake - real).mean(), -fake.mean()
+
+    def steep(real, fake, *, factor=2.0):
+        return factor * (fake - real).mean(), -fake.mean()
+
+    steep.__qualname__ = gap.__qualname__
+    log = []
+
+    def logging(real, fake):
+        log.append(float(real.mean()))
+        return (fake - real).mean(), -fake.mean()
+
+    def identity(loss):
+        return Recipe(loss=loss).identity()["loss"]
+
+    for one, other in ((Scaled(1.0), Scaled(2.0)), (Scaled(1.0).method, Scaled(2.0).method), (gap, steep)):
+        assert identity(one) != identity(other)
+    before, called = identity(logging), Scaled(1.0)
+    list(train(*small_pair(points), gaussian_ring(500), Recipe(loss=logging), 2))
+    assert identity(logging) == before and log
+    list(train(*small_pair(points), gaussian_ring(500), Recipe(loss=called), 2))
+    assert identity(called) == identity(Scaled(1.0))
+
+
+def test_a_checkpoint_from_where_precision_needed_no_scaler_is_resumed(tmp_path, monkeypatch):
+    """Écrit en float32 sur un processeur, repris en fp16 sur une T4."""
+    list(train(*small_pair(points), gaussian_ring(500), Recipe(), 2, tmp_path / "run.pt"))
+    monkeypatch.setattr(Compute, "grad_scaler", lambda self: torch.amp.GradScaler("cpu", enabled=True))
+    assert list(train(*small_pair(points), gaussian_ring(500), Recipe(), 3, tmp_path / "run.pt"))[-1].step == 3
+
+
+def test_a_judge_that_ignores_the_classes_is_refused():
+    class Blind(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(784, 1)
+
+        def forward(self, x):
+            return self.layer(x.flatten(1)).squeeze(1)
+
+    with pytest.raises(ValueError, match=r"discriminateur échoue.*forward\(self, x, y\)"):
+        train(conditional.Generator(width=4), Blind(), DIGITS, Recipe(), 1)
+
+
+def test_weights_of_any_dimension_can_train():
+    g, d = small_pair()
+    g.extra = nn.Parameter(torch.zeros(1, 1, 2, 3, 3))
+    assert next(train(g, d, DIGITS, Recipe(), 1)).step == 1
+
+
+@pytest.mark.parametrize("every", [None, "30", -1])
+def test_seconds_between_saves_are_a_number(every):
+    with pytest.raises(ValueError, match="checkpoint_every=.* reçu"):
+        train(*small_pair(), DIGITS, Recipe(), 1, checkpoint_every=every)

@@ -3,6 +3,7 @@
 Il n'y a donc aucun état de chargeur à sauvegarder : un entraînement repris retrouve les mêmes lots.
 """
 
+import copy
 import hashlib
 import operator
 from collections.abc import Sequence
@@ -89,6 +90,16 @@ class Batches:
             # Diviser par 127,5 (et non multiplier par son inverse) : 0 et 255 tombent exactement sur -1 et 1.
             x = x.float().div_(127.5).sub_(1)
         return x, None if self.labels is None else self.labels.index_select(0, indices)
+
+    def to(self, device: torch.device | str) -> "Batches":
+        """Le même jeu, de la même classe, tous ses tenseurs sur `device` : à faire quand il tient sur le GPU."""
+        moved, there = copy.copy(self), {}
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                if id(value) not in there:  # un même tenseur sous deux noms ne s'y trouve qu'une fois
+                    there[id(value)] = value.to(device)
+                setattr(moved, name, there[id(value)])
+        return moved
 
     def fingerprint(self) -> str:
         """Identité peu coûteuse du contenu, 16 chiffres hexadécimaux : sert à refuser d'autres données.
@@ -210,17 +221,6 @@ class ImageSet(Batches):
             raise ValueError(f"take({n}) dépasse le jeu, qui a {len(self)} images.")
         return self._subset(slice(0, n), None if self.labels is None else self.labels[:n], self.class_names)
 
-    def to(self, device: torch.device | str) -> "ImageSet":
-        """Le même jeu, tous ses tenseurs sur `device` : à faire quand il tient sur le GPU (MNIST : 47 Mo)."""
-        labels, factors = (None if t is None else t.to(device) for t in (self.labels, self.factors))
-        return ImageSet(
-            self.images.to(device),
-            labels,
-            self.class_names,
-            factors=factors,
-            factor_names=self.factor_names,
-        )
-
 
 class PointSet(Batches):
     """Un nuage de points du plan, pour le laboratoire à deux dimensions ; mêmes lots que `ImageSet`.
@@ -250,7 +250,3 @@ class PointSet(Batches):
     def num_classes(self) -> int:
         """Nombre de gaussiennes."""
         return len(self.centers)
-
-    def to(self, device: torch.device | str) -> "PointSet":
-        """Le même nuage, sur `device`."""
-        return PointSet(self.points.to(device), self.labels.to(device), self.centers.to(device), self.std)

@@ -55,11 +55,11 @@ class Checkpoint:
     """Le point de reprise d'un entraînement.
 
     path    nom de fichier, « ~ » compris ; son dossier est créé
-    writer  False pour seulement lire : aucun verrou, et `save` ne fait rien (les autres processus de torchrun)
+    writer  False pour seulement lire : aucun verrou, rien d'écrit ni de dit (les autres processus de torchrun)
 
     Un autre processus qui écrit déjà ce fichier le fait refuser ici, avant de calculer quoi que ce soit. Dans un même
-    processus, le dernier venu prend la place, et le `save` du précédent ne fait plus rien : une cellule relancée
-    laisse souvent derrière elle un générateur, qui écraserait sinon un point plus avancé que le sien.
+    processus, le dernier à avoir appelé `claim` écrit seul, et le `save` des autres ne fait plus rien : une cellule
+    relancée laisse souvent derrière elle un générateur, qui écraserait sinon un point plus avancé que le sien.
 
     Lève CheckpointError si `path` n'est pas un nom de fichier, si rien ne peut s'y écrire, ou si la place est prise.
     """
@@ -68,9 +68,12 @@ class Checkpoint:
         self.path = _destination(path)
         self.previous = self.path.with_stem(f"{self.path.stem}.previous")
         self._sound = False  # le dernier point est-il bon ? Seul un bon point prend la place du précédent.
-        self._lock, self._locked = None, False
+        # Le numéro de processus : après un fork, l'enfant hérite de l'objet mais pas du verrou.
+        self._key, self._place = (os.getpid(), self.path), None
         if writer:
-            self._take_place()
+            self._place = _places.get(self._key) or _Place(self.path)
+            _places[self._key] = self._place
+            self._remove_leftovers()
 
     def __enter__(self) -> "Checkpoint":
         return self
@@ -78,13 +81,15 @@ class Checkpoint:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def claim(self) -> None:
+        """Devient, dans ce processus, celui qui écrit."""
+        _writers[self._key] = self
+
     def close(self) -> None:
-        """Rend la place d'écrivain. Sans effet si un autre l'a déjà prise."""
-        if self._holds_place():
-            del _writers[os.getpid(), self.path]
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        """Rend sa place. Le verrou l'est aussi quand plus personne, dans ce processus, n'écrit ce fichier."""
+        if _writers.get(self._key) is self:
+            del _writers[self._key]
+        self._place = None
 
     def load(self, map_location: torch.device | str = "cpu") -> dict[str, Any] | None:
         """Le dernier état enregistré, ou le précédent si le dernier est abîmé ; None si le fichier n'existe pas.
@@ -96,7 +101,7 @@ class Checkpoint:
         """
         if not self.path.exists():
             if self.previous.exists():
-                _say(f"{self.path} n'existe pas : on part de zéro. Pour reprendre, copiez-y {self.previous}.")
+                self._say(f"{self.path} n'existe pas : on part de zéro. Pour reprendre, copiez-y {self.previous}.")
             return None
         try:
             state = _read(self.path, map_location)
@@ -111,7 +116,7 @@ class Checkpoint:
             raise CheckpointError(
                 f"{self.path} {last}{other}. Supprimez-le pour repartir de zéro, ou donnez un autre nom à checkpoint=."
             ) from last
-        _say(f"{self.path} {last} ; on reprend le précédent, {self.previous}, au pas {state['step']}.")
+        self._say(f"{self.path} {last} ; on reprend le précédent, {self.previous}, au pas {state['step']}.")
         return state
 
     def save(self, state: dict[str, Any]) -> bool:
@@ -121,7 +126,8 @@ class Checkpoint:
         ne se relirait pas (NaN dans les poids, clé absente) ou si l'écriture échoue (disque plein, dossier protégé) ;
         ce qui était enregistré est alors intact.
         """
-        if not self._holds_place():
+        mine = self._place is not None and self._key[0] == os.getpid()
+        if not mine or _writers.get(self._key, self) is not self:
             return False
         state = {"format": FORMAT, **state}
         try:
@@ -154,50 +160,46 @@ class Checkpoint:
         os.replace(second, self.previous)
         second.unlink(missing_ok=True)  # entre deux noms d'un même fichier, POSIX veut que replace ne fasse rien
 
-    def _take_place(self) -> None:
-        older = _writers.get((os.getpid(), self.path))
-        if older is not None:
-            self._lock, self._locked, older._lock = older._lock, older._locked, None
-        else:
-            self._open_lock()
-        _writers[os.getpid(), self.path] = self
+    def _remove_leftovers(self) -> None:
+        """Efface les fichiers provisoires des morts : qui tient le verrou est seul vivant ; sinon, les vieux."""
         for leftover in self.path.parent.glob(f"{glob.escape(self.path.name)}.*.tmp"):
             with suppress(OSError):  # un autre vient de l'effacer, ou il n'est pas à nous
-                if self._locked or time.time() - leftover.stat().st_mtime > OLD:
+                if self._place.locked or time.time() - leftover.stat().st_mtime > OLD:
                     leftover.unlink()
 
-    def _open_lock(self) -> None:
-        """Ouvre et verrouille le fichier témoin ; le créer montre aussi que le dossier accepte l'écriture."""
+    def _say(self, text: str) -> None:
+        if self._place is not None:
+            print(text, file=sys.stderr)
+
+
+class _Place:
+    """Le verrou d'un point de reprise, que se partagent les Checkpoint d'un même processus ; rendu avec le dernier."""
+
+    def __init__(self, path: Path) -> None:
+        self.file, self.locked = None, False
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path.with_name(f".{self.path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o666)
+            path.parent.mkdir(parents=True, exist_ok=True)  # créer le témoin montre aussi que le dossier s'écrit
+            descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
-            if self.path.exists():  # relire un point de reprise d'un dossier protégé reste permis
+            if path.exists():  # relire un point de reprise d'un dossier protégé reste permis
                 return
             raise CheckpointError(
-                f"Impossible d'écrire dans le dossier {self.path.parent} ({error.strerror}). Choisissez-en un autre."
+                f"Impossible d'écrire dans le dossier {path.parent} ({error.strerror}). Choisissez-en un autre."
             ) from error
-        self._lock = os.fdopen(descriptor, "r+b")
-        taken = lock(self._lock)
+        self.file = os.fdopen(descriptor, "r+b")
+        taken = lock(self.file)
         if taken is False:
-            self._lock.close()
+            self.file.close()
             raise CheckpointError(
-                f"Un autre entraînement écrit déjà {self.path}. Attendez qu'il finisse ou arrêtez-le (un autre carnet "
+                f"Un autre entraînement écrit déjà {path}. Attendez qu'il finisse ou arrêtez-le (un autre carnet "
                 "ouvert ?), ou donnez un autre nom à checkpoint=."
             )
-        self._locked = taken is True
-
-    def _holds_place(self) -> bool:
-        # Le numéro de processus : après un fork, l'enfant hérite de l'objet mais pas du verrou.
-        return _writers.get((os.getpid(), self.path)) is self
+        self.locked = taken is True
 
 
-# Qui écrit quoi dans ce processus. Par référence faible : un entraînement oublié rend sa place.
-_writers: weakref.WeakValueDictionary[tuple[int, Path], Checkpoint] = weakref.WeakValueDictionary()
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+# Par références faibles : un entraînement oublié rend sa place.
+_places: "weakref.WeakValueDictionary[tuple[int, Path], _Place]" = weakref.WeakValueDictionary()
+_writers: "weakref.WeakValueDictionary[tuple[int, Path], Checkpoint]" = weakref.WeakValueDictionary()
 
 
 def _destination(path: str | os.PathLike) -> Path:

@@ -51,8 +51,12 @@ class Compute:
         return images.to(self.device, memory_format=self.memory_format, non_blocking=True)
 
     def place(self, module: nn.Module) -> nn.Module:
-        """Met le module sur l'appareil, dans le format mémoire choisi."""
-        return module.to(self.device, memory_format=self.memory_format)
+        """Met le module sur l'appareil, ses convolutions dans le format mémoire choisi."""
+        module = module.to(self.device)
+        for tensor in (*module.parameters(), *module.buffers()):
+            if tensor.dim() == 4:
+                tensor.data = tensor.data.to(memory_format=self.memory_format)
+        return module
 
 
 def choose_compute(device: str | torch.device | None = None, precision: str = "auto") -> Compute:
@@ -153,6 +157,13 @@ def average_gradients(parameters: list[Tensor], world_size: int) -> None:
     flat /= world_size
     for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(mean.view_as(gradient))
+
+
+def any_process(flag: bool, compute: Compute) -> bool:
+    """Vrai si `flag` l'est dans l'un des processus : tous s'arrêtent alors au même pas."""
+    told = torch.tensor(int(flag), device=compute.device)
+    dist.all_reduce(told)
+    return bool(told)
 
 
 @torch.no_grad()

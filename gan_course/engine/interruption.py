@@ -1,9 +1,19 @@
-"""Ctrl-C pendant un entraînement : jamais au milieu d'un pas, rien de perdu, et une phrase au lieu d'une trace."""
+"""Ctrl-C pendant un entraînement : jamais au milieu d'un pas, rien de perdu, et une phrase au lieu d'une trace.
 
+Un entraînement (`run`) est ici ce qui a : `working`, un verrou tenu pendant ce qui ne doit pas être coupé ; `pending`,
+vrai si Ctrl-C a été reçu pendant ce temps ; `shared`, vrai si d'autres processus avancent avec lui ; `save()` ; et
+`place()`, où il en est, en une phrase.
+"""
+
+import atexit
 import signal
 import sys
 import threading
-from collections.abc import Callable
+import weakref
+from contextlib import suppress
+from typing import Any, NoReturn
+
+alive: "weakref.WeakSet[Any]" = weakref.WeakSet()  # les entraînements commencés et non finis, dans ce processus
 
 
 class TrainingInterrupted(KeyboardInterrupt):
@@ -14,48 +24,60 @@ class TrainingInterrupted(KeyboardInterrupt):
         return [str(self)]
 
 
-class Interruption:
-    """Ce que devient Ctrl-C tant qu'un entraînement est en cours.
+def listen() -> None:
+    """Prend la place de Ctrl-C, si Python l'a et si nous sommes dans le fil principal, le seul à recevoir les signaux.
 
-    stop     ce qu'il faut faire alors : enregistrer, et lever TrainingInterrupted
-    working  à tenir (`with`) pendant ce qui ne doit pas être coupé ; Ctrl-C attend alors, et se lit dans `pending`
-
-    Hors du fil principal, Python ne livre pas les signaux : il n'y a rien à faire.
+    D'un autre que Python (un temps limité, un Ctrl-C ignoré sous nohup), on ne prend pas la place.
     """
-
-    def __init__(self, stop: Callable[[], None]) -> None:
-        # Un verrou sert de drapeau : le prendre et le rendre ne coûte rien à chaque pas.
-        self.working, self.pending, self.stop = threading.Lock(), False, stop
-        self.handler = self.hear
-        self.previous = None
-
-    def listen(self) -> None:
-        """Prend la place de Ctrl-C ; un noyau Jupyter la reprend à chaque cellule, il faut donc y revenir."""
-        current = signal.getsignal(signal.SIGINT)
-        # D'un autre que Python (un temps limité, un Ctrl-C ignoré sous nohup), on ne prend pas la place.
-        if current is signal.default_int_handler and threading.current_thread() is threading.main_thread():
-            self.previous = current
-            signal.signal(signal.SIGINT, self.handler)
-
-    def hear(self, number: int, frame: object) -> None:
-        """Reçoit Ctrl-C : plus tard si un pas est en cours, tout de suite sinon."""
-        if self.working.locked():
-            self.pending = True
-        else:
-            self.stop()
-
-    def end(self) -> None:
-        """Rend Ctrl-C à qui l'avait."""
-        if self.previous is not None and signal.getsignal(signal.SIGINT) is self.handler:
-            signal.signal(signal.SIGINT, self.previous)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, hear)
 
 
-def quiet(error: TrainingInterrupted) -> TrainingInterrupted:
-    """La même erreur, dont un terminal ne montrera que la phrase."""
-    shown = sys.excepthook
+def forget(run: Any) -> None:
+    """Cet entraînement est fini ; le dernier rend Ctrl-C à Python."""
+    alive.discard(run)
+    if not alive and threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is hear:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    def hook(kind: type, value: BaseException, trace: object) -> None:
-        print(value, file=sys.stderr) if value is error else shown(kind, value, trace)
 
-    sys.excepthook = hook
-    return error
+def hear(number: int, frame: object) -> None:
+    """Reçoit Ctrl-C : à la fin du pas si l'un est en cours, tout de suite sinon."""
+    runs = list(alive)
+    if busy := [run for run in runs if run.working.locked() or run.shared]:
+        for run in busy:
+            run.pending = True
+    elif runs:
+        stop(max(runs, key=lambda run: run.seconds))
+    else:
+        signal.default_int_handler(number, frame)
+
+
+def stop(run: Any) -> NoReturn:
+    """Enregistre tous les entraînements en cours, et lève TrainingInterrupted, qui dit où en est celui-ci."""
+    for other in list(alive):
+        if other is not run:
+            with suppress(Exception):  # c'est de celui-ci que l'on parle
+                other.save()
+    run.pending = False
+    run.save()
+    if sys.excepthook is not _hook:
+        _shown.append(sys.excepthook)
+        sys.excepthook = _hook
+    raise TrainingInterrupted(run.place())
+
+
+_shown: list[Any] = []  # ce qui montrait les erreurs avant nous
+
+
+def _hook(kind: type, value: BaseException, trace: object) -> None:
+    """Dans un terminal, la phrase suffit."""
+    print(value, file=sys.stderr) if isinstance(value, TrainingInterrupted) else _shown[-1](kind, value, trace)
+
+
+@atexit.register
+def save_the_suspended() -> None:
+    """À la fin du programme, enregistre ceux qu'une variable tenait encore, arrêtés entre deux pas."""
+    for run in list(alive):
+        if not run.working.locked():
+            with suppress(Exception):
+                run.save()

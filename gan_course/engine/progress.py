@@ -1,6 +1,6 @@
 """Ce que l'entraînement raconte à chaque pas : des faits, lus seulement si on les demande."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,8 @@ class History(Mapping):
     def __getitem__(self, field: str) -> np.ndarray:
         if field not in FIELDS:
             raise KeyError(f"{field!r} n'est pas une mesure de l'historique ; il a {', '.join(FIELDS)}.")
-        return self.rows[:, FIELDS.index(field)].cpu().numpy()
+        # Une copie : l'entraînement y écrit encore.
+        return self.rows[:, FIELDS.index(field)].clone().cpu().numpy()
 
     def __iter__(self) -> Iterator[str]:
         return iter(FIELDS)
@@ -57,15 +58,9 @@ class Progress:
     steps: int
     images_seen: int
     seconds: float
-    marks: Sequence[tuple[float, int]]
+    images_per_second: float
     gan: Any
     rows: Tensor
-
-    @property
-    def images_per_second(self) -> float:
-        """Vraies images vues par seconde, en moyenne sur les cent derniers pas."""
-        (start, before), (end, after) = self.marks[0], self.marks[-1]
-        return (after - before) / max(end - start, 1e-9)
 
     @property
     def generator(self) -> nn.Module:

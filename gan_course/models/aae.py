@@ -1,7 +1,9 @@
 """Autoencodeur adverse (Makhzani et al., 2016) : un encodeur E, un décodeur G, et un D qui juge les codes.
 
 Le jeu du GAN, déplacé des images aux codes : D distingue des tirages z ~ N(0, I) des codes E(x), et E apprend à le
-tromper, pendant que E et G apprennent ensemble à reconstruire, G(E(x)) ≈ x. Une fois les codes gaussiens, G(z) dessine.
+tromper, pendant que E et G apprennent ensemble à reconstruire, G(E(x)) ≈ x. Si les codes étaient gaussiens et la
+reconstruction exacte, G(z) suivrait la loi des images. Un encodeur sans hasard, devant des images qui dépendent de peu
+de nombres, ne remplit pas la gaussienne (chapitre 07).
 """
 
 import copy

@@ -1,7 +1,8 @@
 """SNGAN conditionnel (Miyato et al. ; Miyato et Koyama, 2018) : la pente de D bornée par ses poids, sans pénalité.
 
-Blocs résiduels ; dans D, chaque couche est divisée par sa plus grande valeur singulière, et le score ajoute le produit
-scalaire ⟨e(y), h(x)⟩ ; dans G, la classe règle l'échelle et le décalage de chaque BatchNorm.
+Blocs résiduels ; dans D, chaque matrice de poids (un noyau, mis à plat) est divisée par sa plus grande valeur
+singulière, et le score ajoute le produit scalaire ⟨e(y), h(x)⟩ ; dans G, la classe règle l'échelle et le décalage de
+chaque BatchNorm.
 """
 
 import torch
@@ -12,7 +13,8 @@ from gan_course.engine.shapes import Network, check_settings
 from gan_course.models.dcgan import SIZES, doublings
 from gan_course.recipe import Recipe
 
-# Spectral Normalization, tableau 1, réglage C, avec deux pas de D au lieu de cinq : deux cœurs, vingt minutes.
+# Perte charnière, lot de 64, Adam (2e-4 ; 0 ; 0,9) : réglages du code des auteurs pour CIFAR-10 (sngan_projection,
+# configs/sn_cifar10.yml), qui fait cinq pas de D pour un de G. Nous en faisons deux : deux cœurs, vingt minutes.
 RECIPE = Recipe(loss="hinge", batch_size=64, critic_steps=2, g_lr=2e-4, d_lr=2e-4, betas=(0.0, 0.9))
 
 
@@ -80,7 +82,10 @@ class Generator(Network):
 
 
 class Discriminator(Network):
-    """D(x, y) résiduel, 1-lipschitzien par couche (normalisation spectrale) : logits (B,) = ψ(h) + ⟨e(y), h⟩.
+    """D(x, y) résiduel, à normalisation spectrale : logits (B,) = ψ(h) + ⟨e(y), h⟩.
+
+    Sa pente est bornée, mais pas par 1 : un noyau normalisé à plat peut encore étirer une image, un bloc résiduel va
+    jusqu'à 2, et h est une somme sur les pixels (chapitre 04, partie 7).
 
     Sans étiquettes si num_classes vaut 0. Lève ValueError si un réglage, x ou y ne convient pas.
     """

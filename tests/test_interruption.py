@@ -174,10 +174,22 @@ def test_the_same_cell_run_twice_goes_on_where_it_was(tmp_path, capsys):
                 break
         assert progress.step == expected
     assert "Repris au pas 7" in capsys.readouterr().out
+    for _ in range(20):
+        next(kept[0])
     kept[0].close()
     assert saved_step(path) == 7, "l'ancienne n'écrit plus"
     kept[1].close()
     assert saved_step(path) == 14
+
+
+def test_a_training_prepared_early_starts_from_what_was_saved_since(tmp_path):
+    path = tmp_path / "run.pt"
+    first = run(path)
+    next(first)
+    second = run(path)
+    for _ in range(5):
+        next(first)
+    assert next(second).step == 7
 
 
 @pytest.mark.lent

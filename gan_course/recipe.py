@@ -32,8 +32,8 @@ class Recipe:
     penalty         None, un nom de PENALTIES, "gp" (WGAN-GP ; « gradient » se dit aussi) ou "r1" par exemple ; ou une
                     fonction de (discriminator, real, fake, labels) qui rend un scalaire
     penalty_weight  facteur de la pénalité : λ de WGAN-GP (10), γ de R1 et R2 *
-    penalty_every   calcule la pénalité tous les k pas de D, multipliée par k (Karras et al., 2020, « lazy »), sans corriger
-                    lr et betas comme le fait StyleGAN2
+    penalty_every   calcule la pénalité tous les k pas de D, multipliée par k (« lazy », Karras et al., 2020), sans
+                    corriger lr et betas comme le fait StyleGAN2
     clip            borne des poids du critique après chaque pas (WGAN d'origine : 0.01) ; None : pas d'écrêtage
     real_label      cible des vraies images : 0.9 lisse d'un seul côté ; les fausses gardent la cible 0
     optimizer       "adam" ou "rmsprop" (WGAN d'origine)

@@ -81,7 +81,7 @@ def training(folder, steps, every, url):
 def writing(folder, name, locks):
     """Écrit sans fin des états dont tous les nombres sont égaux : un mélange se verrait."""
     if not locks:
-        engine._lock = lambda file: None
+        engine.lock = lambda file: None
     rng, model = random.Random(name), read(folder / "run.pt")
     while True:
         try:

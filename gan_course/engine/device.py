@@ -1,6 +1,7 @@
 """Le seul endroit qui décide où et comment calculer, et qui dit pourquoi."""
 
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -35,6 +36,15 @@ class Compute:
     def grad_scaler(self) -> torch.amp.GradScaler:
         """Multiplicateur de perte : nécessaire en fp16 seulement, dont les petits gradients tombent à zéro."""
         return torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+
+    def seeders(self) -> list[Callable]:
+        """Ce qu'il faut semer pour que le hasard d'un pas soit fixé : le processeur, et l'appareil de calcul."""
+        # torch.manual_seed sèmerait aussi les GPU absents : cent fois plus lent.
+        found = [torch.default_generator.manual_seed]
+        if self.device.type == "cuda":
+            index = torch.cuda.current_device() if self.device.index is None else self.device.index
+            found.append(torch.cuda.default_generators[index].manual_seed)
+        return found + ([torch.mps.manual_seed] if self.device.type == "mps" else [])
 
     def hold(self, images: object) -> object:
         """Le jeu entier sur le GPU s'il y tient largement : plus aucun transfert pendant l'entraînement."""

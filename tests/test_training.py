@@ -657,7 +657,7 @@ def test_functions_that_differ_are_told_apart_and_the_same_one_is_recognised():
     log = []
 
     def logging(real, fake):
-        log.append(float(real.mean()))
+        log.append(float(real.detach().mean()))
         return (fake - real).mean(), -fake.mean()
 
     def identity(loss):

@@ -44,7 +44,7 @@ class Run:
         if self.file is not None:
             try:
                 for other in self.others():  # la même cellule, relancée : ses derniers pas ne sont pas perdus
-                    other.save()
+                    other.save_or_warn()
                 self.restore()
             except BaseException:
                 self.file.close()
@@ -108,7 +108,7 @@ class Run:
         """Commence : écrit désormais seul son fichier, et repart de ce qu'un autre y aurait écrit depuis train()."""
         others = self.others()
         for other in others:
-            other.save()
+            other.save_or_warn()
         if self.file is not None:
             self.file.claim()
         if others:

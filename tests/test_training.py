@@ -1,6 +1,7 @@
 """La boucle : ce que fait un pas, ce qu'il ne touche pas, et ce qu'elle refuse."""
 
 import copy
+import itertools
 import sys
 import time
 import warnings
@@ -418,6 +419,14 @@ def test_a_failed_save_on_the_way_is_said_and_training_goes_on(tmp_path, monkeyp
     with pytest.warns(UserWarning, match="Libérez de la place.*L'entraînement continue"):
         assert [progress.step for progress in training] == [1, 2, 3, 4]
     assert torch.load(path, weights_only=True)["step"] == 4
+
+
+def test_saves_on_the_way_are_spaced(tmp_path, monkeypatch):
+    clock, saves, save = itertools.count(), [], torch.save
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))  # une seconde par regard
+    monkeypatch.setattr(torch, "save", lambda *given, **named: saves.append(1) or save(*given, **named))
+    list(train(*small_pair(points), gaussian_ring(500), Recipe(), 60, tmp_path / "run.pt", checkpoint_every=20))
+    assert 3 <= len(saves) <= 4  # deux ou trois en route, et le dernier
 
 
 def test_only_the_last_save_must_succeed(tmp_path, monkeypatch):

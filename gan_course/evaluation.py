@@ -4,12 +4,10 @@ Un « FID » sans ces quatre-là ne veut rien dire : un même modèle en reçoit
 évaluations ne se comparent donc que si leur protocole est le même ; sinon `check_comparable` refuse.
 """
 
-import copy
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from gan_course.data.images import ImageSet
 from gan_course.engine.numbers import check_positive, french
@@ -211,36 +209,3 @@ def _drawn_labels(generator: nn.Module, images: ImageSet, n: int, draw: torch.Ge
             "(select() renumérote les classes)."
         )
     return images.labels.cpu()[torch.randint(len(images), (n,), generator=draw)]
-
-
-@torch.no_grad()
-def standing_statistics(generator: nn.Module, batches: int = 32, seed: int = 0) -> nn.Module:
-    """Une copie du générateur, en mode évaluation, dont les statistiques de BatchNorm sont refaites pour ses poids.
-
-    Celles que laisse l'entraînement sont une moyenne des derniers pas de G. Les poids moyennés sont un autre réseau :
-    rien ne dit que ses cartes aient ces moyennes-là. On les mesure donc, sur `batches` lots de 64 tirages de N(0, I),
-    classes tirées au hasard s'il y en a. Un générateur sans BatchNorm est copié tel quel.
-
-    Source : Brock et al., 2019 (arXiv 1809.11096), annexe A.
-    """
-    check_positive("batches", batches)
-    classes, device = getattr(generator, "num_classes", 0), next(generator.parameters()).device
-    original, generator = generator, copy.deepcopy(generator).eval()
-    pairs = zip(generator.modules(), original.modules())
-    norms = [(new, old) for new, old in pairs if isinstance(new, _BatchNorm) and new.track_running_stats]
-    if not norms:
-        return generator
-    for layer, _ in norms:
-        layer.reset_running_stats()
-        layer.momentum = None  # None : la moyenne simple de tous les lots
-        layer.train()
-    draw = torch.Generator().manual_seed(seed)
-    for _ in range(batches):
-        z = torch.randn(64, generator.latent_dim, generator=draw).to(device)
-        y = torch.randint(classes, (64,), generator=draw).to(device) if classes else None
-        call(generator, z, y)
-    for layer, old in norms:
-        if layer.num_batches_tracked == 0:  # une couche que G(z) ne traverse pas, celle d'un encodeur
-            layer.load_state_dict(old.state_dict())
-        layer.momentum = old.momentum
-    return generator.eval()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from numbers import Real
 from typing import Any
 
+from gan_course.augmentation import find_augmentation
 from gan_course.engine.identity import identity
 from gan_course.engine.numbers import is_whole
 from gan_course.losses import Loss, find_loss
@@ -31,6 +32,8 @@ class Recipe:
                     corriger lr et betas comme le fait StyleGAN2
     clip            borne des poids du critique après chaque pas (WGAN d'origine : 0.01) ; None : pas d'écrêtage
     real_label      cible des vraies images : 0.9 lisse d'un seul côté ; les fausses gardent la cible 0
+    augment         None, ou ce que subissent les images avant D, vraies et fausses : "color,translation,cutout" ou l'un
+                    d'eux (augmentation.py), ou une fonction de x, dérivable. Pour de petits jeux
     optimizer       "adam" ou "rmsprop" (WGAN d'origine)
     g_lr, d_lr      pas d'apprentissage de G et de D *
     betas           moments d'Adam (le second * ; il sert seul à RMSProp)
@@ -53,6 +56,7 @@ class Recipe:
     penalty_every: int = 1
     clip: float | None = None
     real_label: float = 1.0
+    augment: str | Callable | None = None
     optimizer: str = "adam"
     g_lr: Schedule = 2e-4
     d_lr: Schedule = 2e-4
@@ -64,6 +68,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         loss = find_loss(self.loss)
+        find_augmentation(self.augment)
         object.__setattr__(self, "penalty", ALIASES.get(self.penalty, self.penalty))
         known = ", ".join(PENALTIES)
         fits = self.penalty is None or callable(self.penalty) or self.penalty in PENALTIES

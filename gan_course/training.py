@@ -14,6 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from gan_course.augmentation import find_augmentation
+from gan_course.averaging import redo_statistics
 from gan_course.engine.checks import TrainingSet, check_recipe_fits, end_if_never_started, rehearse
 from gan_course.engine.device import Compute, average_gradients, broadcast_weights, choose_compute
 from gan_course.engine.interruption import TrainingInterrupted
@@ -39,6 +41,8 @@ def discriminator_step(
     sans graphe.
     """
     recipe, fake = gan.recipe, fake.detach()
+    if gan.augment:
+        real, fake = gan.augment(real), gan.augment(fake)
     with gan.autocast:
         real_logits, fake_logits = gan.D(real, labels).float(), gan.D(fake, labels).float()
     loss = gan.loss.discriminator(real_logits, fake_logits, recipe.real_label)
@@ -61,6 +65,8 @@ def generator_step(
     `fake` porte le graphe de G, et `extra` aussi (la reconstruction d'un autoencodeur). Seules les pertes
     relativistes lisent `real`.
     """
+    if gan.augment:
+        real, fake = gan.augment(real) if gan.loss.uses_real else None, gan.augment(fake)
     with gan.autocast:
         fake_logits = gan.D(fake, labels).float()
         with torch.no_grad():
@@ -84,10 +90,10 @@ def optimizer_step(gan: "Gan", loss: Tensor, optimizer: torch.optim.Optimizer) -
 class Gan:
     """Deux réseaux, leurs optimiseurs et la moyenne des poids de G : ce qu'un entraînement fait avancer.
 
-    generator, discriminator  les modules ; `ema` est la moyenne du premier, en mode évaluation
+    generator, discriminator  les modules ; `ema` est la moyenne du premier, que l'on lit par ready_ema()
     G, D                      les mêmes, tels qu'on les appelle : G(z, y) et D(x, y), y valant None sans classes
     g_optimizer, d_optimizer  un par réseau
-    loss, penalty             les fonctions que nomme la recette (`penalty` : None s'il n'y en a pas)
+    loss, penalty, augment    les fonctions que nomme la recette (`penalty` : None s'il n'y en a pas)
     compute                   où et en quelle précision (engine.device) ; défaut : choose_compute()
     """
 
@@ -97,12 +103,13 @@ class Gan:
         compute = choose_compute() if compute is None else compute
         self.recipe, self.compute, self.autocast = recipe, compute, compute.autocast()
         self.loss, self.penalty = find_loss(recipe.loss), PENALTIES.get(recipe.penalty, recipe.penalty)
+        self.augment = find_augmentation(recipe.augment)
         self.generator = compute.place(generator).train()
         self.discriminator = compute.place(discriminator).train()
         self.conditional = bool(getattr(generator, "num_classes", 0))
         self.G, self.D = (takes_labels(net, self.conditional) for net in (self.generator, self.discriminator))
         broadcast_weights([self.generator, self.discriminator], compute.world_size)
-        self.ema = copy.deepcopy(self.generator).eval().requires_grad_(False)
+        self.ema, self.ema_ready = copy.deepcopy(self.generator).eval().requires_grad_(False), False
         self.g_optimizer = make_optimizer(self.generator, recipe, at(recipe.g_lr, 0))
         self.d_optimizer = make_optimizer(self.discriminator, recipe, at(recipe.d_lr, 0))
         self.scaler, self.seeders = compute.grad_scaler(), compute.seeders()
@@ -162,15 +169,24 @@ class Gan:
 
     @torch.no_grad()
     def update_ema(self, images_seen: int) -> None:
-        """Moyenne exponentielle des paramètres de G ; les tampons (statistiques de BatchNorm) sont copiés."""
-        halflife = self.recipe.ema_halflife
-        if callable(halflife):
-            halflife = halflife(images_seen)
-        halflife = min(halflife, images_seen * self.recipe.ema_rampup)
-        decay = 0.5 ** (self.recipe.batch_size / halflife) if halflife > 0 else 0.0
+        """Moyenne exponentielle des paramètres de G ; les tampons sont copiés, en attendant ready_ema()."""
+        recipe = self.recipe
+        halflife = recipe.ema_halflife(images_seen) if callable(recipe.ema_halflife) else recipe.ema_halflife
+        halflife = min(halflife, images_seen * recipe.ema_rampup)
+        decay = 0.5 ** (recipe.critic_steps * recipe.batch_size / halflife) if halflife > 0 else 0.0
         torch._foreach_lerp_(self.ema_weights, self.g_weights, 1 - decay)
         for average, buffer in self.buffers:
             average.copy_(buffer)
+        self.ema_ready = False
+
+    def ready_ema(self) -> nn.Module:
+        """La moyenne, prête à servir : ses statistiques de BatchNorm sont refaites si ses poids ont changé."""
+        if not self.ema_ready:
+            # Un générateur gelé, celui d'un inverseur, garde les siennes.
+            learnt = [layer for layer, source in zip(self.ema.modules(), self.generator.modules()) if source.training]
+            redo_statistics(self.ema, batches=8, layers=learnt)
+            self.ema_ready = True
+        return self.ema
 
     def parts(self) -> dict:
         """Tout ce qui a un état, par nom."""

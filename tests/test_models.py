@@ -58,7 +58,7 @@ SHAPES = [
     for side in getattr(module, "SIZES", (16,))
     for channels in (1, 3)
     for classes in (0, 3)
-    if side <= 64 and (module.Generator, classes) in VERSIONS
+    if side <= 64 and (module.Generator, classes) in VERSIONS and (module.Discriminator, classes) in VERSIONS
 ]
 
 

@@ -116,3 +116,15 @@ def test_it_trains_with_and_without_classes():
         d = stylegan.Discriminator((3, 8, 8), classes, width=4)
         *_, progress = train(g, d, images, stylegan.RECIPE, steps=2)
         assert progress.penalty > 0 and all(p.grad is not None for p in g.parameters())
+
+
+def test_the_seed_of_the_weights_can_also_be_the_seed_of_z():
+    """Tirée par lignes, la première couche contenait les premiers z : leurs images, criardes, ne valaient rien."""
+    torch.manual_seed(0)
+    g = stylegan.Generator()
+    (same, other) = (torch.randn(64, g.latent_dim, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    with torch.no_grad():
+        first = g.mapping.layers[0]
+        high_same, high_other = first(same).abs().max(), first(other).abs().max()
+    assert high_same < 1.5 * high_other
+    assert (same @ same.T).abs().max() > 1.5 * (same @ other.T).abs().max(), "ce qu'il ne faut pas"

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from gan_course import __main__ as cli
+from gan_course.averaging import standing_statistics
 from gan_course.data import ImageSet
-from gan_course.evaluation import standing_statistics
 from gan_course.features import SPACES, load_features, pixels
 from gan_course.models import dcgan
 from gan_course.pretrained import WEIGHTS, generators, load_generator, save_generator
@@ -164,4 +164,4 @@ def test_the_command_lists_what_it_can_make(capsys):
     out = capsys.readouterr().out
     assert all(name in out for name in (*retrain.GENERATORS, "features-faces"))
     assert cli.main(["train", "rien"]) == 1
-    assert "celeba-dcgan-64" in capsys.readouterr().err
+    assert "celeba-residual-64" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from gan_course.evaluation import standing_statistics
+from gan_course.averaging import standing_statistics
 from gan_course.models import aae, conditional, dcgan, stylegan
 
 

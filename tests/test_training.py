@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from gan_course.averaging import standing_statistics
 from gan_course.data import ImageSet, gaussian_ring, load_images
 from gan_course.engine.checkpoint import Checkpoint, CheckpointError
 from gan_course.engine.device import Compute, choose_compute
@@ -98,6 +99,38 @@ def test_ema_follows_parameters_and_copies_buffers():
         assert average.mean().item() == pytest.approx(1 - 2**-0.5, abs=1e-6)
     for average, buffer in zip(gan.ema.buffers(), gan.generator.buffers()):
         assert torch.equal(average, buffer), "une statistique de BatchNorm moyennée serait celle d'un autre réseau"
+
+
+def test_the_half_life_counts_the_images_that_d_sees_whatever_the_critic_steps():
+    gan = make_gan(Recipe(loss="wasserstein", penalty="gp", critic_steps=2, ema_halflife=128, ema_rampup=1.0))
+    for parameter in gan.generator.parameters():
+        nn.init.ones_(parameter)
+    for parameter in gan.ema.parameters():
+        nn.init.zeros_(parameter)
+    gan.update_ema(images_seen=10_000)
+    # Deux lots de 64 par pas de G : une demi-vie entière.
+    assert next(gan.ema.parameters()).mean().item() == pytest.approx(0.5, abs=1e-6)
+
+
+def test_the_average_is_ready_when_it_is_read_and_reading_it_changes_nothing_else():
+    def run(read):
+        torch.manual_seed(0)
+        g, d = dcgan.Generator((1, 28, 28), latent_dim=8, width=4), dcgan.Discriminator((1, 28, 28), width=4)
+        for progress in train(g, d, DIGITS, Recipe(batch_size=16, g_lr=5e-3, d_lr=5e-3), steps=6):
+            if read:
+                progress.ema(torch.randn(3, 8))
+        return progress
+
+    often, once = run(read=True), run(read=False)
+    for a, b in zip(often.generator.state_dict().values(), once.generator.state_dict().values()):
+        assert torch.equal(a, b)
+    expected = standing_statistics(once.gan.ema, batches=8).state_dict()
+    for progress in (often, once):
+        assert progress.ema is progress.ema and not progress.ema.training
+        assert all(torch.equal(value, expected[name]) for name, value in progress.ema.state_dict().items())
+    drawn = [t for name, t in once.generator.state_dict().items() if "running" in name]
+    redone = [t for name, t in once.ema.state_dict().items() if "running" in name]
+    assert not any(torch.allclose(a, b, rtol=1e-3) for a, b in zip(drawn, redone)), "celles de G, non les siennes"
 
 
 def test_ema_ramps_up():

@@ -48,7 +48,8 @@ class Progress:
     images_seen                vraies images montrées à D
     seconds                    temps écoulé, affichage et reprises compris
     images_per_second          débit des cent derniers pas
-    ema                        le générateur moyenné, en mode évaluation
+    ema                        le générateur moyenné, en mode évaluation, prêt à servir : ses statistiques de
+                               BatchNorm sont refaites quand on le lit (averaging.py)
     generator, discriminator   les réseaux en cours d'entraînement ; recipe, device : comme dans train()
     d_loss, g_loss, d_real, d_fake, penalty   les mesures du pas, des nombres, lues au moment où on les demande
     history                    celles de tous les pas (voir History)
@@ -74,8 +75,8 @@ class Progress:
 
     @property
     def ema(self) -> nn.Module:
-        """Le générateur moyenné, en mode évaluation."""
-        return self.gan.ema
+        """Le générateur moyenné, en mode évaluation, ses statistiques de BatchNorm refaites s'il a changé."""
+        return self.gan.ready_ema()
 
     @property
     def recipe(self) -> Any:

@@ -10,47 +10,18 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from gan_course.engine.shapes import Network, check_settings
+from gan_course.models import residual
 from gan_course.models.dcgan import SIZES, doublings
 from gan_course.recipe import Recipe
 
 # Perte charnière, lot de 64, Adam (2e-4 ; 0 ; 0,9) : réglages du code des auteurs pour CIFAR-10 (sngan_projection,
 # configs/sn_cifar10.yml), qui fait cinq pas de D pour un de G. Nous en faisons deux : deux cœurs, vingt minutes.
-RECIPE = Recipe(loss="hinge", batch_size=64, critic_steps=2, g_lr=2e-4, d_lr=2e-4, betas=(0.0, 0.9))
+RECIPE = Recipe(
+    loss="hinge", batch_size=64, critic_steps=2, g_lr=2e-4, d_lr=2e-4, betas=(0.0, 0.9), ema_halflife=20_000
+)
 
 
-class ConditionalBatchNorm(nn.Module):
-    """BatchNorm dont l'échelle et le décalage dépendent de la classe (Dumoulin et al., 2017)."""
-
-    def __init__(self, channels: int, num_classes: int) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm2d(channels, affine=False)
-        self.affine = nn.Embedding(max(num_classes, 1), 2 * channels)
-        with torch.no_grad():
-            self.affine.weight.copy_(torch.cat([torch.ones(channels), torch.zeros(channels)]))
-
-    def forward(self, x: Tensor, y: Tensor | None) -> Tensor:
-        y = torch.zeros(len(x), dtype=torch.long, device=x.device) if y is None else y
-        scale, shift = self.affine(y)[:, :, None, None].chunk(2, dim=1)
-        return self.norm(x) * scale + shift
-
-
-class GeneratorBlock(nn.Module):
-    """[norme, ReLU, agrandir, conv, norme, ReLU, conv], plus un raccourci qui agrandit."""
-
-    def __init__(self, inputs: int, outputs: int, num_classes: int) -> None:
-        super().__init__()
-        self.norms = nn.ModuleList([ConditionalBatchNorm(c, num_classes) for c in (inputs, outputs)])
-        self.convolutions = nn.ModuleList([nn.Conv2d(c, outputs, 3, padding=1) for c in (inputs, outputs)])
-        self.shortcut = nn.Conv2d(inputs, outputs, 1)
-        self.enlarge = nn.Upsample(scale_factor=2)
-
-    def forward(self, x: Tensor, y: Tensor | None) -> Tensor:
-        h = self.enlarge(self.convolutions[0](torch.relu(self.norms[0](x, y))))
-        h = self.convolutions[1](torch.relu(self.norms[1](h, y)))
-        return h + self.enlarge(self.shortcut(x))
-
-
-class Generator(Network):
+class Generator(residual.Generator):
     """G(z, y) résiduel : (B, latent_dim) et (B,) → (B, C, H, W). Sans étiquettes si num_classes vaut 0.
 
     `width` cartes à tous les étages. Lève ValueError si un réglage, z ou y ne convient pas.
@@ -63,22 +34,7 @@ class Generator(Network):
         latent_dim: int = 128,
         width: int = 64,
     ) -> None:
-        super().__init__()
-        self.image_shape = check_settings(
-            image_shape, SIZES, latent_dim=latent_dim, num_classes=num_classes, width=width
-        )
-        self.num_classes, self.latent_dim, self.input_shape = num_classes, latent_dim, (latent_dim,)
-        self.base, count = doublings(image_shape[1])
-        self.project = nn.Linear(latent_dim, width * self.base**2)
-        self.blocks = nn.ModuleList([GeneratorBlock(width, width, num_classes) for _ in range(count)])
-        final = nn.Conv2d(width, image_shape[0], 3, padding=1)
-        self.to_image = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(), final, nn.Tanh())
-
-    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        h = self.project(z).unflatten(1, (-1, self.base, self.base))
-        for block in self.blocks:
-            h = block(h, y)
-        return self.to_image(h)
+        super().__init__(image_shape, num_classes, latent_dim, width, widest=1)
 
 
 class Discriminator(Network):

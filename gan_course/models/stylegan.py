@@ -15,18 +15,18 @@ from gan_course.recipe import Recipe
 
 SIZES = (8, 16, 32, 64, 128)
 
-# Karras et al., 2020 : perte non saturante, R1 tous les 16 pas, Adam (0 ; 0,99). La règle du code de StyleGAN2-ADA,
-# γ = 0,0002 · côté² / lot, donnerait ici 0,0064. Notre γ = 1, 156 fois plus fort, est réglé ici, sur des entraînements
-# courts : il va plus vite que 0,1 (CelebA, 400 pas, largeur 16, une graine : Fréchet 60 au lieu de 78, espace objects).
-# StyleGAN2 corrige lr et betas d'Adam quand la pénalité est paresseuse (puissance et facteur 16/17) ; pas nous.
+# Perte non saturante, Adam (0 ; 0,99) : Karras et al., 2020. R1 + R2 avec γ = 1 tous les 8 pas, et g_lr = 5 d_lr, sont
+# réglés ici, sur des entraînements de quelques minutes (bench/recettes.csv). La règle du code de StyleGAN2-ADA,
+# γ = 0,0002 · côté² / lot, donnerait 0,0064. StyleGAN2 corrige lr et betas d'Adam quand la pénalité est paresseuse
+# (puissance et facteur 16/17) ; pas nous.
 RECIPE = Recipe(
     loss="non_saturating",
     batch_size=32,
-    penalty="r1",
+    penalty="r1+r2",
     penalty_weight=1.0,
-    penalty_every=16,
-    g_lr=2e-3,
-    d_lr=2e-3,
+    penalty_every=8,
+    g_lr=5e-3,
+    d_lr=1e-3,
     betas=(0.0, 0.99),
     ema_halflife=20_000,
     ema_rampup=0.1,
@@ -37,7 +37,7 @@ class Generator(Network):
     """G(z) = synthesize(styles(z)) : (B, latent_dim) → (B, C, H, W), H = W = 8, 16, 32, 64 ou 128.
 
     `width` : nombre de cartes à pleine résolution, doublé à chaque étage vers 4×4 jusqu'à 4 × width. Pendant
-    l'entraînement, deux images sur trois reçoivent deux styles, coupés à une couche au hasard (« style mixing »).
+    l'entraînement, une image sur deux reçoit deux styles, coupés à une couche au hasard (« style mixing »).
     Une tangente hyperbolique borne la sortie, comme dans les autres chapitres ; l'article s'en passe.
 
     Lève ValueError si un réglage, z, y ou les styles ne conviennent pas.
@@ -47,9 +47,9 @@ class Generator(Network):
         self,
         image_shape: tuple[int, int, int] = (3, 32, 32),
         num_classes: int = 0,
-        latent_dim: int = 128,
-        width: int = 32,
-        mixing: float = 0.67,
+        latent_dim: int = 64,
+        width: int = 24,
+        mixing: float = 0.5,
     ) -> None:
         super().__init__()
         self.image_shape = check_settings(
@@ -129,13 +129,16 @@ def mix_styles(coarse: Tensor, fine: Tensor, crossover: int) -> Tensor:
 
 
 class Discriminator(Network):
-    """D(x) : (B, C, H, W) → logits (B,). fromRGB, deux convolutions par bloc, puis l'écart-type du lot à 4×4.
+    """D(x) : (B, C, H, W) → logits (B,), le miroir de G : fromRGB, une convolution à pas 2 par bloc, puis l'écart-type
+    du lot à 4×4.
 
-    Conditionnel si num_classes > 0 (projection). Lève ValueError si un réglage, x ou y ne convient pas.
+    Le noyau est de 4, multiple du pas : avec 3, la pente que G reçoit de D pèse certains pixels deux fois plus que
+    leurs voisins, et G apprend mal (bench/recettes.csv). Conditionnel si num_classes > 0 (projection).
+    Lève ValueError si un réglage, x ou y ne convient pas.
     """
 
     def __init__(
-        self, image_shape: tuple[int, int, int] = (3, 32, 32), num_classes: int = 0, width: int = 32
+        self, image_shape: tuple[int, int, int] = (3, 32, 32), num_classes: int = 0, width: int = 24
     ) -> None:
         super().__init__()
         self.image_shape = self.input_shape = check_settings(
@@ -143,21 +146,17 @@ class Discriminator(Network):
         )
         self.num_classes = num_classes
         channels = list(resolutions(image_shape[1], width).values())[::-1]
-        self.from_rgb = Equalized(image_shape[0], channels[0], 1)
-        self.blocks = nn.ModuleList()
-        for inputs, outputs in zip(channels, channels[1:]):
-            convolutions = [Equalized(inputs, inputs, 3), Equalized(inputs, outputs, 3, stride=2)]
-            self.blocks.append(nn.Sequential(convolutions[0], nn.LeakyReLU(0.2), convolutions[1], nn.LeakyReLU(0.2)))
+        self.from_rgb = nn.Conv2d(image_shape[0], channels[0], 1)
+        self.blocks = nn.ModuleList([nn.Conv2d(a, b, 4, 2, 1) for a, b in zip(channels, channels[1:])])
         last = channels[-1]
-        self.final = Equalized(last + 1, last, 3)
-        self.features = Equalized(last * 16, last)
-        self.score = Equalized(last, 1)
+        self.final = nn.Conv2d(last + 1, last, 3, padding=1)
+        self.features, self.score = nn.Linear(last * 16, last), nn.Linear(last, 1)
         self.embedding = nn.Embedding(num_classes, last) if num_classes else None
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         h = leaky_relu(self.from_rgb(x), 0.2)
         for block in self.blocks:
-            h = block(h)
+            h = leaky_relu(block(h), 0.2)
         h = leaky_relu(self.final(minibatch_deviation(h)), 0.2)
         h = leaky_relu(self.features(h.flatten(1)), 0.2)
         logits = self.score(h).squeeze(1)
@@ -174,23 +173,23 @@ class Equalized(nn.Module):
     """Couche dense, ou convolution si kernel_size est donné, à gain égalisé (Karras et al., 2018, § 4.1).
 
     Les poids sont tirés de N(0, 1) et divisés par √entrées à l'usage : Adam leur donne alors à tous le même pas
-    relatif. `speed` < 1 ralentit une couche dense (0,01 dans Mapping) ; `stride` divise le côté d'une image.
+    relatif. `speed` < 1 ralentit une couche dense (0,01 dans Mapping).
     """
 
-    def __init__(
-        self, inputs: int, outputs: int, kernel_size: int | None = None, stride: int = 1, speed: float = 1.0
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel_size: int | None = None, speed: float = 1.0) -> None:
         super().__init__()
         shape = (inputs,) if kernel_size is None else (inputs, kernel_size, kernel_size)
-        self.weight = nn.Parameter(torch.randn(outputs, *shape) / speed)
+        # Tirés par colonnes. Par lignes, et de la graine dont on tire ensuite z, la ligne i de la première couche
+        # serait le i-ème z : leur produit, démesuré, donnerait des images criardes, que d'autres z n'ont pas.
+        self.weight = nn.Parameter(torch.randn(*shape, outputs).movedim(-1, 0).contiguous() / speed)
         self.bias = nn.Parameter(torch.zeros(outputs))
-        self.gain, self.speed, self.stride = speed / prod(shape) ** 0.5, speed, stride
+        self.gain, self.speed = speed / prod(shape) ** 0.5, speed
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight * self.gain
         if weight.dim() == 2:
             return linear(x, weight, self.bias * self.speed)
-        return conv2d(x, weight, self.bias, self.stride, padding=weight.shape[2] // 2)
+        return conv2d(x, weight, self.bias, padding=weight.shape[2] // 2)
 
 
 class Mapping(Network):

@@ -20,6 +20,7 @@ RECIPE = Recipe(
     g_lr=2e-4,
     d_lr=2e-4,
     betas=(0.0, 0.9),
+    ema_halflife=50_000,  # cinq lots vus par pas de G : la demi-vie dure autant de pas qu'ailleurs
 )
 
 

@@ -1,4 +1,4 @@
-"""Refaire ce que le cours fournit : `python -m gan_course train celeba-dcgan-64`, ou `train features-faces`.
+"""Refaire ce que le cours fournit : `python -m gan_course train celeba-residual-64`, ou `train features-faces`.
 
 Chaque entrée de GENERATORS est un chapitre en une ligne : des images, deux réseaux, une recette, un nombre de pas.
 """
@@ -6,7 +6,7 @@ Chaque entrée de GENERATORS est un chapitre en une ligne : des images, deux ré
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
+from gan_course.averaging import standing_statistics
 from gan_course.data import ImageSet, load_images
 from gan_course.engine.device import Compute, choose_compute
 from gan_course.engine.shapes import call
-from gan_course.evaluation import evaluate, standing_statistics
+from gan_course.evaluation import evaluate
 from gan_course.features import FeatureNetwork, load_features, save_features
 from gan_course.pretrained import WEIGHTS, save_generator
 from gan_course.recipe import Recipe
@@ -49,23 +50,33 @@ class Entry:
         return images.select(list(self.classes)) if self.classes else images
 
 
+def fading(lr: float, images: int) -> Callable[[int], float]:
+    """Le pas d'apprentissage : lr la première moitié, puis en ligne droite jusqu'à lr / 100 après `images` images."""
+    return lambda seen: lr * min(1.0, 2 * max(0.005, 1 - seen / images))
+
+
 GREY, COLOUR = {"image_shape": (1, 28, 28)}, {"image_shape": (3, 32, 32)}
 GENERATORS = {
     "mnist-dense-28": Entry("01", "mnist", 28, "dense", "digits", GREY, GREY, 10_000),
     "mnist-conditional-28": Entry("03", "mnist", 28, "conditional", "digits", GREY, GREY, 5_000),
-    "celeba-dcgan-64": Entry(
-        "02", "celeba", 64, "dcgan", "faces",
-        {"image_shape": (3, 64, 64), "width": 32}, {"image_shape": (3, 64, 64), "width": 32}, 4_000,
-        changes={"batch_size": 64, "g_lr": 4e-4, "d_lr": 4e-4},
+    "celeba-residual-64": Entry(
+        "02", "celeba", 64, "residual", "faces", {"image_shape": (3, 64, 64), "latent_dim": 64, "width": 32},
+        {"image_shape": (3, 64, 64), "width": 32}, 15_000,
+        changes={"batch_size": 64, "g_lr": fading(7e-4, 1_600_000), "d_lr": fading(7e-4, 1_600_000)},
     ),
     # Trois classes : les dix demandent des heures de GPU (chapitre 04, partie 9).
     "cifar-sngan-32": Entry(
-        "04", "cifar10", 32, "sngan", "objects", {**COLOUR, "num_classes": 3, "width": 32},
-        {**COLOUR, "num_classes": 3, "width": 32}, 6_000,
-        classes=("automobile", "cheval", "bateau"), changes={"critic_steps": 1, "g_lr": 2e-4, "d_lr": 8e-4},
+        "04", "cifar10", 32, "sngan", "objects", {**COLOUR, "num_classes": 3, "latent_dim": 128, "width": 48},
+        {**COLOUR, "num_classes": 3, "width": 64}, 4_200, classes=("automobile", "cheval", "bateau"),
+        changes={
+            "batch_size": 256, "critic_steps": 1, "ema_rampup": 0.1,
+            "g_lr": fading(4e-4, 1_792_000), "d_lr": fading(8e-4, 1_792_000),
+        },
     ),
     "celeba-stylegan-32": Entry(
-        "05", "celeba", 32, "stylegan", "faces", {**COLOUR, "width": 16}, {**COLOUR, "width": 16}, 8_000
+        "05", "celeba", 32, "stylegan", "faces", {**COLOUR, "latent_dim": 64, "width": 24},
+        {**COLOUR, "width": 24}, 25_000,
+        changes={"g_lr": fading(5e-3, 800_000), "d_lr": fading(1e-3, 800_000)},
     ),
 }  # fmt: skip
 

@@ -30,6 +30,9 @@ DUPLICATE = 0.1  # deux faux dix fois plus proches que deux vrais voisins (médi
 MANY_DUPLICATES = 0.4  # deux faux sur cinq ont un double
 NEIGHBOURS = 5  # rayon d'une vraie image : la distance à sa cinquième voisine (Naeem et al., 2020, § 3)
 FAITHFUL, FORGOTTEN = 0.5, 0.6  # des faux fidèles (> 0,5) qui laissent plus de 60 % des vrais sans voisin
+FAR, NEVER_NEAR = 1.25, 0.1  # du bruit : plus loin d'un vrai, d'un quart, qu'un vrai de son voisin ; 10 % au plus près
+NO_RECALL = 0.05  # presque aucun vrai au milieu des faux : le nuage des faux est ailleurs, ou minuscule
+MANY_SAMPLES = 128  # en deçà, la couverture d'images dépend trop du tirage pour trancher
 
 ADVICE = {
     "trop tôt": f"Attendez au moins {MIN_STEPS} pas, puis redemandez un diagnostic.",
@@ -40,9 +43,15 @@ ADVICE = {
     "élevé ; vérifiez aussi que les vraies images sont bien dans [-1, 1].",
     "effondrement": "Revenez à un point de reprise antérieur, puis ajoutez une pénalité (R1, gradient), "
     "changez de perte (relativistic, wasserstein) ou baissez le pas d'apprentissage de G.",
+    "bruit": "Les faux ne ressemblent à aucun vrai : attendez, si l'entraînement commence ; sinon vérifiez que G "
+    "reçoit une pente (D trop fort, pas d'apprentissage nul) et que faux et vrais sont à la même échelle.",
     "divergence": "Repartez du dernier point de reprise avec un pas d'apprentissage divisé par 2 à 10, une "
     "pénalité, ou une précision float32.",
 }
+BLIND = (
+    "(Règles empiriques, réglées sur de petits entraînements. Ce diagnostic ne voit ni une classe oubliée sur dix, ni "
+    "des copies du jeu, ni le flou : en cas de doute, les échantillons ont raison.)"
+)
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,7 @@ class Diagnosis:
 
     def __str__(self) -> str:
         lines = [f"Diagnostic : {self.verdict}", *(f"– {fact}" for fact in self.evidence)]
-        lines += [f"Conseil : {self.advice}", "(Règles empiriques : en cas de doute, les échantillons ont raison.)"]
+        lines += [f"Conseil : {self.advice}", BLIND]
         return "\n".join(textwrap.fill(line, 100, subsequent_indent="  ") for line in lines)
 
 
@@ -65,18 +74,18 @@ def diagnose(
     reals: Tensor | None = None,
     loss: str | Loss | Callable = "non_saturating",
 ) -> Diagnosis:
-    """Verdict sur un entraînement : « apprend », « discriminateur gagne », « générateur gagne », «
-    effondrement », « divergence » ou « trop tôt ».
+    """Verdict sur un entraînement : « apprend », « discriminateur gagne », « générateur gagne », « bruit »,
+    « effondrement », « divergence » ou « trop tôt ».
 
     history : l'historique de train(), ou tout dictionnaire de tableaux (S,) d_loss, g_loss, d_real et d_fake
     (scores moyens, en logits). fakes, reals : échantillons de même forme, (N, C, H, W) dans [-1, 1] (uint8
     accepté) ou points (N, 2), au moins 16 de chaque ; si le générateur est conditionnel, tirez les classes
-    comme dans les données. Sans eux, l'effondrement ne se voit pas. loss : la perte de la recette, qui dit
-    comment lire les scores (Loss.read) ; ceux d'un critique de Wasserstein n'ont pas d'échelle, seule leur évolution
-    compte.
+    comme dans les données ; 200 suffisent à voir qu'une classe est seule. Sans eux, l'effondrement ne se voit pas.
+    loss : la perte de la recette, qui dit comment lire les scores (Loss.read) ; ceux d'un critique de Wasserstein
+    n'ont pas d'échelle, seule leur évolution compte.
 
     Les seuils sont les constantes du module. La première règle satisfaite donne le verdict, dans l'ordre :
-    divergence, trop tôt, effondrement, discriminateur, générateur. Lève ValueError si une entrée ne convient
+    divergence, trop tôt, bruit, effondrement, discriminateur, générateur. Lève ValueError si une entrée ne convient
     pas.
     """
     read = find_loss(loss).read
@@ -219,19 +228,40 @@ def _collapse(fakes: Tensor | None, reals: Tensor | None, facts: list[str]) -> l
     near_real = torch.cdist(reals, reals).fill_diagonal_(math.inf).min(dim=1).values
     near_fake = torch.cdist(fakes, fakes).fill_diagonal_(math.inf).min(dim=1).values
     twins = float((near_fake < DUPLICATE * near_real.median()).float().mean())
-    reasons = [
-        (ratio < LOW_DIVERSITY, f"distance moyenne entre faux : {french(ratio)} fois celle entre vrais"),
-        (twins > MANY_DUPLICATES, f"{french(100 * twins, 0)} % des faux ont un double presque identique"),
-    ]
-    facts += [text for hit, text in reasons if not hit]
-    if fakes.shape[1] == 2:  # sur des images, un faux flou est proche de tout : cette mesure n'y a pas de sens
-        precision = precision_recall(reals, fakes, NEIGHBOURS).precision
-        coverage = density_coverage(reals, fakes, NEIGHBOURS).coverage
+    precision, recall = precision_recall(reals, fakes, NEIGHBOURS)
+    coverage = density_coverage(reals, fakes, NEIGHBOURS).coverage
+    far = float(torch.cdist(fakes, reals).min(dim=1).values.median() / near_real.median())
+    if fakes.shape[1] > 2 and far > FAR and precision < NEVER_NEAR:
         text = (
-            f"{french(100 * precision, 0)} % des faux tombent près d'un vrai, mais {french(100 * coverage, 0)} % des "
-            "vrais ont un faux près d'eux"
+            f"un faux est {french(far)} fois plus loin du vrai le plus proche qu'un vrai de son voisin (seuil "
+            f"{french(FAR)}), et {french(100 * precision, 0)} % tombent près d'un vrai (seuil {100 * NEVER_NEAR:.0f} %)"
         )
-        reasons.append((precision > FAITHFUL and coverage < 1 - FORGOTTEN, text))
+        return [("bruit", text)]
+    images = fakes.shape[1] > 2
+    # Un faux flou est proche de tout : sur des images, seule la couverture accuse, et s'il y a assez d'échantillons.
+    judged = size >= MANY_SAMPLES if images else precision > FAITHFUL
+    reasons = [
+        (
+            ratio < LOW_DIVERSITY,
+            f"distance moyenne entre faux : {french(ratio)} fois celle entre vrais (seuil {french(LOW_DIVERSITY, 1)})",
+        ),
+        (
+            twins > MANY_DUPLICATES,
+            f"{french(100 * twins, 0)} % des faux ont un double (seuil {100 * MANY_DUPLICATES:.0f} %)",
+        ),
+        (
+            images and recall < NO_RECALL,
+            f"{french(100 * recall, 0)} % des vrais sont au milieu des faux (seuil {100 * NO_RECALL:.0f} %)",
+        ),
+        (
+            judged and coverage < 1 - FORGOTTEN,
+            f"{french(100 * precision, 0)} % des faux tombent près d'un vrai, mais {french(100 * coverage, 0)} % des "
+            f"vrais ont un faux près d'eux (seuil {100 * (1 - FORGOTTEN):.0f} %)",
+        ),
+    ]
+    facts += [text.replace(", mais ", " ; ") for hit, text in reasons if not hit]
+    if images and size < MANY_SAMPLES:
+        facts.append(f"{size} échantillons : trop peu pour voir une classe oubliée ; donnez-en {MANY_SAMPLES} au moins")
     return [("effondrement", text) for hit, text in reasons if hit]
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from gan_course import diagnosis
+from gan_course.data import load_images
 from gan_course.diagnosis import diagnose, french, moving_average, read_series
 from gan_course.losses import LOSSES
 
@@ -131,7 +132,44 @@ def test_collapse_by_pairwise_distance(reals):
 @pytest.mark.parametrize(("ratio", "expected"), [(0.36, "effondrement"), (0.44, "apprend")])
 def test_diversity_threshold(reals, ratio, expected):
     fakes = math.sqrt(1 - ratio**2) * reals[:1] + ratio * reals.flip(2)
-    assert diagnose(history(), fakes, reals).verdict == expected
+    found = diagnose(history(), fakes, reals).evidence[0]
+    assert found.startswith("distance moyenne entre faux") == (expected == "effondrement") and "seuil" in found
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_images("digits")
+
+
+def drawn(images, n=200, seed=0):
+    return images[torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:n]].float() / 127.5 - 1
+
+
+@pytest.mark.parametrize(
+    "case, expected",
+    [("bruit", "bruit"), ("moyenne", "effondrement"), ("un", "effondrement"), ("sept", "effondrement"),
+     ("autres", "apprend"), ("sans trois", "apprend")],
+)  # fmt: skip
+def test_noise_the_mean_image_and_a_single_class_are_known(digits, case, expected):
+    torch.manual_seed(0)
+    real, shape = drawn(digits.images), digits.image_shape
+    fakes = {
+        "bruit": lambda: 2 * torch.rand(200, *shape) - 1,
+        "moyenne": lambda: (real.mean(0) + 0.3 * torch.randn(200, *shape)).clamp(-1, 1),
+        "un": lambda: drawn(digits.images[digits.labels == 1], 150),
+        "sept": lambda: drawn(digits.images[digits.labels == 7], 150),
+        "autres": lambda: drawn(digits.images, seed=1),
+        "sans trois": lambda: drawn(digits.images[digits.labels != 3], seed=1),  # ce qu'il ne voit pas, et qu'il dit
+    }[case]()
+    verdict = diagnose(history(), fakes, real)
+    assert verdict.verdict == expected, verdict
+    assert "seuil" in str(verdict) and "classe oubliée sur dix" in str(verdict).replace("\n  ", " ")
+
+
+def test_few_images_are_said_to_be_too_few_to_see_a_lost_class(digits):
+    seven = drawn(digits.images[digits.labels == 7], 64)
+    verdict = diagnose(history(), seven, drawn(digits.images, 64))
+    assert any("64 échantillons\u00a0: trop peu pour voir une classe oubliée" in fact for fact in verdict.evidence)
 
 
 def test_pale_or_noisy_beginnings_are_not_collapses(reals):

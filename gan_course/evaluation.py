@@ -4,7 +4,10 @@ Un « FID » sans ces quatre-là ne veut rien dire : un même modèle en reçoit
 évaluations ne se comparent donc que si leur protocole est le même ; sinon `check_comparable` refuse.
 """
 
-from dataclasses import dataclass
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +24,7 @@ PROTOCOL = {  # ce qui doit être le même pour comparer, et comment le nommer
     "fingerprint": "références",
     "resizer": "redimensionnements",
 }
+DEGENERATE = 0.02  # rappel sous lequel un générateur ne couvre rien
 
 
 class IncomparableError(ValueError):
@@ -35,6 +39,36 @@ class Reference:
     images: ImageSet
     features: Features
     description: str
+    chosen: Tensor  # numéros, dans le jeu, de ces n images
+
+    @cached_property
+    def landmarks(self) -> dict[str, tuple[float, float, float]]:
+        """Ce que valent, ici et à ce n, (précision, rappel, couverture) : de vraies images, l'image moyenne, du bruit.
+
+        Sans eux, « précision 0,8 » ne veut rien dire : certains espaces donnent davantage à du bruit.
+        """
+        n, draw = len(self.values), torch.Generator().manual_seed(0)
+        left = torch.ones(len(self.images), dtype=torch.bool)
+        left[self.chosen] = False
+        left = left.nonzero().flatten()
+        if len(left) >= n:
+            left = left[torch.randperm(len(left), generator=draw)[:n]]
+            found = {f"{n} autres vraies images": shares(self.values, features_of(self.images, left, self.features))}
+        else:  # trop peu : une moitié de la référence contre l'autre
+            found = {f"{n // 2} vraies images contre {n // 2}": shares(*self.values[: n // 2 * 2].chunk(2))}
+        shape = self.images.image_shape
+        pixels = self.images.images[self.chosen.to(self.images.images.device)].float().mean(0).cpu()
+        grain = torch.randn(n, *shape, generator=draw)
+        average = (pixels + 3 * grain).round().clamp(0, 255).to(torch.uint8)  # sans grain, toutes seraient la même
+        noise = torch.randint(0, 256, (n, *shape), dtype=torch.uint8, generator=draw)
+        for name, images in (("l'image moyenne", average), ("du bruit", noise)):
+            found[name] = shares(self.values, self.features(images))
+        return found
+
+
+def shares(real: Tensor, fake: Tensor) -> tuple[float, float, float]:
+    """Précision, rappel et couverture entre deux nuages de caractéristiques."""
+    return *precision_recall(real, fake), density_coverage(real, fake).coverage
 
 
 @dataclass(frozen=True)
@@ -49,6 +83,7 @@ class Evaluation:
     n                     nombre de vraies images, et d'images générées
     reference             ce qu'étaient les vraies images, en mots ;  fingerprint  leur empreinte
     seed                  graine des images tirées, des z et des étiquettes
+    landmarks             précision, rappel et couverture de repères : de vraies images, l'image moyenne, du bruit
 
     `a < b` dit que a est plus près des images que b, en Fréchet ; IncomparableError si leurs protocoles diffèrent.
     """
@@ -68,6 +103,7 @@ class Evaluation:
     reference: str
     fingerprint: str
     seed: int
+    landmarks: Mapping[str, tuple[float, float, float]] = field(default_factory=dict, compare=False)
 
     def __lt__(self, other: "Evaluation") -> bool:
         if not isinstance(other, Evaluation):
@@ -82,6 +118,9 @@ class Evaluation:
             f"précision {french(self.precision)} · rappel {french(self.recall)} · densité {french(self.density)} · "
             f"couverture {french(self.coverage)}\nespace {self.space} ({self.resizer}) · n = {self.n}{warning} · "
             f"référence : {self.reference}, empreinte {self.fingerprint} · graine {self.seed}"
+        ) + "".join(
+            f"\nrepère, {name} : précision {french(p)} · rappel {french(r)} · couverture {french(c)}"
+            for name, (p, r, c) in self.landmarks.items()
         )
 
 
@@ -90,8 +129,8 @@ def check_comparable(*evaluations: Evaluation) -> None:
 
     Le protocole : espace, nombre d'images, référence et redimensionnement. Les graines peuvent différer.
     """
-    for field, words in PROTOCOL.items():
-        values = list(dict.fromkeys(str(getattr(evaluation, field)) for evaluation in evaluations))
+    for setting, words in PROTOCOL.items():
+        values = list(dict.fromkeys(str(getattr(evaluation, setting)) for evaluation in evaluations))
         if len(values) > 1:
             raise IncomparableError(
                 f"Ces évaluations n'ont pas les mêmes {words} : {' et '.join(values)}. Leurs nombres ne se comparent "
@@ -120,10 +159,15 @@ def make_reference(
     features = load_features(features) if isinstance(features, str) else features
     # Au hasard : les premières images d'un dossier sont souvent toutes de la même classe.
     chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:n]
-    batches = chosen.to(images.images.device).split(features.batch_size)
-    values = torch.cat([features(images.images[batch]) for batch in batches])
+    values = features_of(images, chosen, features)
     description = description or f"{len(images)} images {' × '.join(map(str, images.image_shape))}"
-    return Reference(values, images, features, description)
+    return Reference(values, images, features, description, chosen)
+
+
+def features_of(images: ImageSet, chosen: Tensor, features: Features) -> Tensor:
+    """Calcule les caractéristiques float32 (n, D) des images du jeu de numéros `chosen`."""
+    batches = chosen.to(images.images.device).split(features.batch_size)
+    return torch.cat([features(images.images[batch]) for batch in batches])
 
 
 def evaluate(
@@ -141,8 +185,8 @@ def evaluate(
     images     le jeu, ou sa `Reference` si on l'évalue plusieurs fois : features et n sont alors les siens
     features, n, seed, description  voir make_reference ; `seed` est aussi la graine de z et des étiquettes
 
-    Avertit si n <= D. Lève TypeError ou ValueError si générateur, jeu et espace ne vont pas ensemble, si n est
-    trop petit (6 au moins) ou si une image générée n'est pas finie.
+    Avertit si n <= D, ou si le rappel est presque nul. Lève TypeError ou ValueError si générateur, jeu et espace ne
+    vont pas ensemble, si n est trop petit (6 au moins) ou si une image générée n'est pas finie.
     """
     if isinstance(images, Reference):
         reference = images
@@ -155,12 +199,20 @@ def evaluate(
     real = reference.values
     fake = generated_features(generator, reference, len(real), seed)
     kernel = kernel_distance(real, fake, seed=seed)
+    precision, recall = precision_recall(real, fake)
+    if recall < DEGENERATE:
+        warnings.warn(
+            f"Rappel {french(recall)} : presque aucune vraie image n'est au milieu de celles de ce générateur, qui "
+            "dessine du bruit, ou toujours la même chose. Ses autres nombres ne disent rien : regardez ses images.",
+            stacklevel=2,
+        )
     return Evaluation(
         frechet_distance(real, fake),
         kernel.value,
         kernel.std,
         (kernel.low, kernel.high),
-        *precision_recall(real, fake),
+        precision,
+        recall,
         *density_coverage(real, fake),
         space=reference.features.name,
         dim=reference.features.dim,
@@ -169,6 +221,7 @@ def evaluate(
         reference=reference.description,
         fingerprint=reference.images.fingerprint(),
         seed=seed,
+        landmarks=reference.landmarks,
     )
 
 

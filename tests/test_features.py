@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from gan_course import features
-from gan_course.data import ImageSet
+from gan_course.data import ImageSet, load_images
 from gan_course.evaluation import IncomparableError, check_comparable, evaluate, make_reference
 from gan_course.features import (
     FeatureNetwork,
@@ -198,6 +198,39 @@ def test_a_conditional_generator_gets_the_labels_of_the_data():
     text = str(found)
     for words in (SPACE.name, "n = 200", "essai, train", found.fingerprint, "graine 0", "±"):
         assert words in text
+
+
+def test_precision_and_recall_never_come_without_what_real_images_the_mean_image_and_noise_get():
+    digits = load_images("digits")
+    space = pixels(8, 1)
+    reference = make_reference(digits, space, 400)
+    real, average, noise = reference.landmarks.values()
+    assert list(reference.landmarks) == ["400 autres vraies images", "l'image moyenne", "du bruit"]
+    assert min(real) > 0.85 and average[1] < 0.02 and noise[0] < 0.02 and noise[2] < 0.02
+    whole = make_reference(digits, space, 1_200).landmarks
+    assert "600 vraies images contre 600" in whole and min(whole["600 vraies images contre 600"]) > 0.85
+
+    class Copier(nn.Module):
+        latent_dim = 2
+
+        def forward(self, z):
+            return digits.images[: len(z)].float() / 127.5 - 1
+
+    found = evaluate(Copier(), reference)
+    assert found.landmarks == reference.landmarks
+    assert "repère, du bruit" in str(found) and "repère, 400 autres vraies images" in str(found)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_a_generator_that_draws_one_thing_is_said_to(level):
+    class Stuck(nn.Module):
+        latent_dim = 2
+
+        def forward(self, z):
+            return (level * torch.randn(len(z), 1, 28, 28)).clamp(-1, 1) * 0.02
+
+    with pytest.warns(UserWarning, match="regardez ses images"):
+        evaluate(Stuck(), load_images("digits"), pixels(8, 1), n=300)
 
 
 def test_the_generator_comes_back_as_it_was():

@@ -4,8 +4,9 @@ Un « FID » sans ces quatre-là ne veut rien dire : un même modèle en reçoit
 évaluations ne se comparent donc que si leur protocole est le même ; sinon `check_comparable` refuse.
 """
 
+import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -15,8 +16,14 @@ from torch import Tensor, nn
 from gan_course.data.images import ImageSet
 from gan_course.engine.numbers import check_positive, french
 from gan_course.engine.shapes import call, evaluation_mode
-from gan_course.features import Features, load_features
-from gan_course.metrics import density_coverage, frechet_distance, kernel_distance, precision_recall
+from gan_course.features import Features, as_uint8, load_features
+from gan_course.metrics import (
+    density_coverage,
+    frechet_distance,
+    kernel_distance,
+    patch_distance,
+    precision_recall,
+)
 
 PROTOCOL = {  # ce qui doit être le même pour comparer, et comment le nommer
     "space": "espaces",
@@ -24,6 +31,7 @@ PROTOCOL = {  # ce qui doit être le même pour comparer, et comment le nommer
     "fingerprint": "références",
     "resizer": "redimensionnements",
 }
+PATCHED = 2_048  # images dont on compare les patchs
 DEGENERATE = 0.02  # rappel sous lequel un générateur ne couvre rien
 
 
@@ -65,6 +73,13 @@ class Reference:
             found[name] = shares(self.values, self.features(images))
         return found
 
+    def patches_of(self, images: Tensor) -> float:
+        """Écart entre les patchs de ces images uint8 et ceux de la référence ; NaN sous 16 pixels : il n'y en a pas."""
+        if min(self.images.image_shape[1:]) < 16:
+            return math.nan
+        chosen = self.chosen[: len(images)].to(self.images.images.device)
+        return patch_distance(self.images.images[chosen], images[: len(chosen)])
+
 
 def shares(real: Tensor, fake: Tensor) -> tuple[float, float, float]:
     """Précision, rappel et couverture entre deux nuages de caractéristiques."""
@@ -83,6 +98,7 @@ class Evaluation:
     n                     nombre de vraies images, et d'images générées
     reference             ce qu'étaient les vraies images, en mots ;  fingerprint  leur empreinte
     seed                  graine des images tirées, des z et des étiquettes
+    patches               écart entre patchs (metrics.patch_distance), qui voit la texture ; NaN sous 16 px
     landmarks             précision, rappel et couverture de repères : de vraies images, l'image moyenne, du bruit
 
     `a < b` dit que a est plus près des images que b, en Fréchet ; IncomparableError si leurs protocoles diffèrent.
@@ -103,6 +119,7 @@ class Evaluation:
     reference: str
     fingerprint: str
     seed: int
+    patches: float = math.nan
     landmarks: Mapping[str, tuple[float, float, float]] = field(default_factory=dict, compare=False)
 
     def __lt__(self, other: "Evaluation") -> bool:
@@ -114,7 +131,8 @@ class Evaluation:
     def __str__(self) -> str:
         warning = f" ; n <= {self.dim} dimensions, Fréchet biaisée" if self.n <= self.dim else ""
         return (
-            f"Fréchet {french(self.fid, '.4g')} · noyau {french(self.kid, '.3g')} ± {french(self.kid_std, '.2g')} · "
+            f"Fréchet {french(self.fid, '.4g')} · patchs {french(self.patches, '.2g')} · "
+            f"noyau {french(self.kid, '.3g')} ± {french(self.kid_std, '.2g')} · "
             f"précision {french(self.precision)} · rappel {french(self.recall)} · densité {french(self.density)} · "
             f"couverture {french(self.coverage)}\nespace {self.space} ({self.resizer}) · n = {self.n}{warning} · "
             f"référence : {self.reference}, empreinte {self.fingerprint} · graine {self.seed}"
@@ -197,7 +215,12 @@ def evaluate(
     else:
         reference = make_reference(images, features, n, seed, description)
     real = reference.values
-    fake = generated_features(generator, reference, len(real), seed)
+    drawn, parts = [], []
+    for images in generated_images(generator, reference, len(real), seed):
+        parts.append(reference.features(images))
+        if len(drawn) * reference.features.batch_size < PATCHED:
+            drawn.append(as_uint8(images).cpu())
+    fake = torch.cat(parts)
     kernel = kernel_distance(real, fake, seed=seed)
     precision, recall = precision_recall(real, fake)
     if recall < DEGENERATE:
@@ -221,13 +244,19 @@ def evaluate(
         reference=reference.description,
         fingerprint=reference.images.fingerprint(),
         seed=seed,
+        patches=reference.patches_of(torch.cat(drawn)),
         landmarks=reference.landmarks,
     )
 
 
-@torch.no_grad()
 def generated_features(generator: nn.Module, reference: Reference, n: int, seed: int = 0) -> Tensor:
     """Calcule les caractéristiques float32 (n, D) de n images neuves du générateur ; voir `evaluate`."""
+    return torch.cat([reference.features(images) for images in generated_images(generator, reference, n, seed)])
+
+
+@torch.no_grad()
+def generated_images(generator: nn.Module, reference: Reference, n: int, seed: int = 0) -> Iterator[Tensor]:
+    """Rend n images neuves du générateur, par lots, telles qu'il les rend ; voir `evaluate`."""
     if not hasattr(generator, "latent_dim"):
         raise ValueError("Le générateur n'a pas d'attribut latent_dim : ajoutez self.latent_dim = … à son __init__.")
     draw = torch.Generator().manual_seed(seed)
@@ -235,7 +264,7 @@ def generated_features(generator: nn.Module, reference: Reference, n: int, seed:
     latents = torch.randn(n, generator.latent_dim, generator=draw)
     labels = _drawn_labels(generator, reference.images, n, draw)
     device = next((parameter.device for parameter in generator.parameters()), torch.device("cpu"))
-    parts, size = [], reference.features.batch_size
+    size = reference.features.batch_size
     with evaluation_mode(generator):
         for start in range(0, n, size):
             z = latents[start : start + size].to(device)
@@ -245,8 +274,7 @@ def generated_features(generator: nn.Module, reference: Reference, n: int, seed:
                     f"Le générateur a rendu {tuple(images.shape)} pour {len(z)} z ; les images de référence sont de "
                     f"forme {reference.images.image_shape}. Rechargez-les à cette taille (size=…)."
                 )
-            parts.append(reference.features(images))
-    return torch.cat(parts)
+            yield images
 
 
 def _drawn_labels(generator: nn.Module, images: ImageSet, n: int, draw: torch.Generator) -> Tensor | None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from gan_course.engine.numbers import check_positive
 
@@ -188,6 +189,56 @@ def density_coverage(real: Tensor, fake: Tensor, k: int = 5) -> DensityCoverage:
     real, fake = _check_pair(real, fake, k)
     _, inside, reached = _balls(real, fake, k)
     return DensityCoverage(inside.double().mean().item() / k, reached.double().mean().item())
+
+
+def patch_distance(real: Tensor, fake: Tensor, seed: int = 0) -> float:
+    """Calcule l'écart entre les patchs 7 × 7 de deux jeux d'images uint8 (N, C, H, W), sans aucun réseau.
+
+    Chaque jeu devient une pyramide laplacienne : les détails à pleine taille, à moitié, … jusqu'à 16 pixels, où reste
+    l'image réduite. À chaque étage, seize patchs par image sont réduits (moyenne et écart-type de chaque canal, chez
+    `real`) et projetés sur 128 directions ; triées, les projections donnent une distance de Wasserstein par tranches.
+    Rend la moyenne sur les étages, en écarts-types. Elle voit le flou, le bruit, les quadrillages ; ni les objets, ni
+    une classe oubliée. Source : Karras et al., 2018, § 5.
+
+    Lève ValueError si les deux jeux n'ont pas la même forme d'images, ou sont plus petits que 16 pixels.
+    """
+    if real.dim() != 4 or real.shape[1:] != fake.shape[1:] or min(real.shape[2:]) < 16:
+        raise ValueError(
+            f"Images {tuple(real.shape)} et {tuple(fake.shape)} : il en faut deux lots de même forme, (N, C, H, W), "
+            "de 16 pixels de côté au moins."
+        )
+    count, draw = min(len(real), len(fake)), torch.Generator().manual_seed(seed)
+    distances = []
+    for real_level, fake_level in zip(_pyramid(real[:count]), _pyramid(fake[:count])):
+        real_patches, fake_patches = _patches(real_level, draw), _patches(fake_level, draw)
+        mean, std = real_patches.mean((0, 2), keepdim=True), real_patches.std((0, 2), keepdim=True) + 1e-6
+        directions = torch.randn(real_patches[0].numel(), 128, generator=draw)
+        directions /= directions.norm(dim=0)
+        projected = [((p - mean) / std).flatten(1) @ directions for p in (real_patches, fake_patches)]
+        one, other = (p.sort(dim=0).values for p in projected)
+        distances.append((one - other).abs().mean().item())
+    return sum(distances) / len(distances)
+
+
+def _pyramid(images: Tensor, least: int = 16) -> list[Tensor]:
+    """Les étages d'une pyramide laplacienne, du plus fin au plus grossier, dans [-1, 1]."""
+    x, levels = images.cpu().float() / 127.5 - 1, []
+    while min(x.shape[2:]) >= 2 * least:
+        half = interpolate(x, scale_factor=0.5, mode="bilinear", antialias=True)
+        levels.append(x - interpolate(half, size=x.shape[2:], mode="bilinear"))
+        x = half
+    return [*levels, x]
+
+
+def _patches(level: Tensor, draw: torch.Generator, per_image: int = 16, side: int = 7) -> Tensor:
+    """`per_image` patchs au hasard de chaque image : (N · per_image, C, side²)."""
+    count, channels, height, width = level.shape
+    corner = torch.randint((height - side + 1) * (width - side + 1), (count, per_image, 1), generator=draw)
+    row, column = corner // (width - side + 1), corner % (width - side + 1)
+    inside = (torch.arange(side)[:, None] * width + torch.arange(side)).flatten()
+    where = (row * width + column + inside).flatten(1)[:, None].expand(-1, channels, -1)
+    patches = level.flatten(2).gather(2, where).unflatten(2, (per_image, -1))
+    return patches.transpose(1, 2).flatten(0, 1)
 
 
 def _balls(centers: Tensor, points: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:

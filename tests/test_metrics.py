@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gan_course import metrics
-from gan_course.data import gaussian_grid, gaussian_ring
+from gan_course.data import gaussian_grid, gaussian_ring, load_images
 from gan_course.metrics import (
     density_coverage,
     frechet_distance,
@@ -16,6 +16,7 @@ from gan_course.metrics import (
     kernel_distance,
     mode_coverage,
     moments,
+    patch_distance,
     precision_recall,
 )
 
@@ -246,3 +247,23 @@ def test_neighbours_refuse_impossible_k(k, words):
 def test_mode_coverage_reads_numpy_too():
     points = np.array([[0.0, 0.0], [1.0, 1.0]], np.float32)
     assert mode_coverage(points, points, std=0.1).covered == 2
+
+
+def test_patches_see_blur_noise_and_checkerboards_and_grow_with_them():
+    torch.manual_seed(0)
+    images = load_images("faces", size=32, n=600).images
+    real, other = images[:300], images[300:]
+    floor = patch_distance(real, other)
+    assert floor == patch_distance(real, other) < 0.06 and patch_distance(real, real, seed=1) < floor + 0.02
+    x = other.float()
+    noise, board = torch.randn(x.shape), 1 - 2 * ((torch.arange(32)[:, None] + torch.arange(32)) % 2)
+    ways = {
+        "bruit": lambda s: x + 60 * s * noise,
+        "damier": lambda s: x + 60 * s * board,
+        "flou": lambda s: (1 - s) * x + s * torch.nn.functional.avg_pool2d(x, 5, 1, 2),
+    }
+    for name, way in ways.items():
+        grows = [patch_distance(real, way(s).round().clamp(0, 255).to(torch.uint8)) for s in (0.1, 0.2, 0.4, 0.7, 1.0)]
+        assert sorted(grows) == grows and grows[-1] > 4 * floor, (name, grows)
+    with pytest.raises(ValueError, match="de même forme"):
+        patch_distance(real, other[:, :, :16])

@@ -125,6 +125,7 @@ class _Screen:
         now = time.perf_counter()
         if self.last is None:
             self.first_step, self.started = progress.step, now
+            self.unit = "points" if draws_points(progress.ema) else "images"  # une fois : lire ema refait sa BatchNorm
         self.last = progress
         if now >= self.next_figure:
             self._attempt(self._draw)
@@ -148,8 +149,7 @@ class _Screen:
         elapsed, done = time.perf_counter() - self.started, p.step - self.first_step
         parts = [f"pas {french(p.step, 0)}/{french(p.steps, 0)}"]
         if math.isfinite(p.images_per_second) and p.images_per_second > 0:
-            unit = "points" if draws_points(p.ema) else "images"
-            parts.append(f"{french(p.images_per_second, 0)} {unit}/s")
+            parts.append(f"{french(p.images_per_second, 0)} {self.unit}/s")
         parts += [f"D {french(p.d_loss)}", f"G {french(p.g_loss)}"]
         if final:
             parts.append(f"{'terminé' if p.step >= p.steps else 'arrêté'} en {duration(elapsed)}")

@@ -75,7 +75,7 @@ GENERATORS = {
     ),
     "celeba-stylegan-32": Entry(
         "05", "celeba", 32, "stylegan", "faces", {**COLOUR, "latent_dim": 64, "width": 24},
-        {**COLOUR, "width": 24}, 25_000,
+        {**COLOUR, "width": 24}, 17_000,
         changes={"g_lr": fading(5e-3, 800_000), "d_lr": fading(1e-3, 800_000)},
     ),
 }  # fmt: skip

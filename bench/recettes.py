@@ -2,7 +2,7 @@
 
 python bench/recettes.py r1r2 residuel --images 60000 240000 --seeds 0 1 2
 
-Chaque ligne imprimée a les colonnes de recettes.csv ; `secondes` est ici le temps passé sur cette machine, mesures exclues.
+Chaque ligne a les colonnes de recettes.csv ; `secondes` est ici le temps passé sur cette machine, mesures exclues.
 """
 
 import argparse

@@ -207,18 +207,7 @@ def _critic_gap(series: dict[str, np.ndarray], facts: list[str]) -> list[tuple[s
 
 def _collapse(fakes: Tensor | None, reals: Tensor | None, facts: list[str]) -> list[tuple[str, str]]:
     """Compare la diversité des faux à celle des vrais."""
-    if fakes is None or reals is None:
-        raise ValueError(
-            "La diversité se mesure contre de vrais échantillons : donnez fakes et reals ensemble."
-        )
-    fakes, reals = _vectors(fakes, "fakes"), _vectors(reals, "reals")
-    if fakes.shape[1] != reals.shape[1]:
-        raise ValueError(
-            "fakes et reals n'ont pas la même forme par échantillon : comparez des images semblables."
-        )
-    size = min(len(fakes), len(reals), MAX_SAMPLES)
-    # Pris à intervalles réguliers : les premiers d'un jeu trié par classe seraient trop semblables.
-    fakes, reals = (v[torch.linspace(0, len(v) - 1, size).round().long()] for v in (fakes, reals))
+    fakes, reals = _paired(fakes, reals)
     spread = float(torch.pdist(reals).mean())
     if spread == 0:
         raise ValueError(
@@ -231,15 +220,15 @@ def _collapse(fakes: Tensor | None, reals: Tensor | None, facts: list[str]) -> l
     precision, recall = precision_recall(reals, fakes, NEIGHBOURS)
     coverage = density_coverage(reals, fakes, NEIGHBOURS).coverage
     far = float(torch.cdist(fakes, reals).min(dim=1).values.median() / near_real.median())
-    if fakes.shape[1] > 2 and far > FAR and precision < NEVER_NEAR:
+    images = fakes.shape[1] > 2  # et non des points du plan
+    if images and far > FAR and precision < NEVER_NEAR:
         text = (
             f"un faux est {french(far)} fois plus loin du vrai le plus proche qu'un vrai de son voisin (seuil "
             f"{french(FAR)}), et {french(100 * precision, 0)} % tombent près d'un vrai (seuil {100 * NEVER_NEAR:.0f} %)"
         )
         return [("bruit", text)]
-    images = fakes.shape[1] > 2
     # Un faux flou est proche de tout : sur des images, seule la couverture accuse, et s'il y a assez d'échantillons.
-    judged = size >= MANY_SAMPLES if images else precision > FAITHFUL
+    judged = len(fakes) >= MANY_SAMPLES if images else precision > FAITHFUL
     reasons = [
         (
             ratio < LOW_DIVERSITY,
@@ -260,9 +249,27 @@ def _collapse(fakes: Tensor | None, reals: Tensor | None, facts: list[str]) -> l
         ),
     ]
     facts += [text.replace(", mais ", " ; ") for hit, text in reasons if not hit]
-    if images and size < MANY_SAMPLES:
-        facts.append(f"{size} échantillons : trop peu pour voir une classe oubliée ; donnez-en {MANY_SAMPLES} au moins")
+    if images and len(fakes) < MANY_SAMPLES:
+        few = f"{len(fakes)} échantillons : trop peu pour voir une classe oubliée"
+        facts.append(f"{few} ; donnez-en {MANY_SAMPLES} au moins")
     return [("effondrement", text) for hit, text in reasons if hit]
+
+
+def _paired(fakes: Tensor | None, reals: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Autant de faux que de vrais, en vecteurs ; ValueError s'ils ne se comparent pas."""
+    if fakes is None or reals is None:
+        raise ValueError(
+            "La diversité se mesure contre de vrais échantillons : donnez fakes et reals ensemble."
+        )
+    fakes, reals = _vectors(fakes, "fakes"), _vectors(reals, "reals")
+    if fakes.shape[1] != reals.shape[1]:
+        raise ValueError(
+            "fakes et reals n'ont pas la même forme par échantillon : comparez des images semblables."
+        )
+    size = min(len(fakes), len(reals), MAX_SAMPLES)
+    # Pris à intervalles réguliers : les premiers d'un jeu trié par classe seraient trop semblables.
+    fakes, reals = (v[torch.linspace(0, len(v) - 1, size).round().long()] for v in (fakes, reals))
+    return fakes, reals
 
 
 def _vectors(samples: Tensor, name: str) -> Tensor:

@@ -33,6 +33,10 @@ PROTOCOL = {  # ce qui doit être le même pour comparer, et comment le nommer
 }
 PATCHED = 2_048  # images dont on compare les patchs
 DEGENERATE = 0.02  # rappel sous lequel un générateur ne couvre rien
+EMPTY = (
+    "Rappel {} : presque aucune vraie image n'est au milieu de celles de ce générateur, qui "
+    "dessine du bruit, ou toujours la même chose. Ses autres nombres ne disent rien : regardez ses images."
+)
 
 
 class IncomparableError(ValueError):
@@ -215,20 +219,11 @@ def evaluate(
     else:
         reference = make_reference(images, features, n, seed, description)
     real = reference.values
-    drawn, parts = [], []
-    for images in generated_images(generator, reference, len(real), seed):
-        parts.append(reference.features(images))
-        if len(drawn) * reference.features.batch_size < PATCHED:
-            drawn.append(as_uint8(images).cpu())
-    fake = torch.cat(parts)
+    fake, drawn = _draw(generator, reference, seed)
     kernel = kernel_distance(real, fake, seed=seed)
     precision, recall = precision_recall(real, fake)
     if recall < DEGENERATE:
-        warnings.warn(
-            f"Rappel {french(recall)} : presque aucune vraie image n'est au milieu de celles de ce générateur, qui "
-            "dessine du bruit, ou toujours la même chose. Ses autres nombres ne disent rien : regardez ses images.",
-            stacklevel=2,
-        )
+        warnings.warn(EMPTY.format(french(recall)), stacklevel=2)
     return Evaluation(
         frechet_distance(real, fake),
         kernel.value,
@@ -244,7 +239,7 @@ def evaluate(
         reference=reference.description,
         fingerprint=reference.images.fingerprint(),
         seed=seed,
-        patches=reference.patches_of(torch.cat(drawn)),
+        patches=reference.patches_of(drawn),
         landmarks=reference.landmarks,
     )
 
@@ -252,6 +247,16 @@ def evaluate(
 def generated_features(generator: nn.Module, reference: Reference, n: int, seed: int = 0) -> Tensor:
     """Calcule les caractéristiques float32 (n, D) de n images neuves du générateur ; voir `evaluate`."""
     return torch.cat([reference.features(images) for images in generated_images(generator, reference, n, seed)])
+
+
+def _draw(generator: nn.Module, reference: Reference, seed: int) -> tuple[Tensor, Tensor]:
+    """Autant d'images neuves que la référence en a : leurs caractéristiques, et les premières d'entre elles, uint8."""
+    parts, drawn = [], []
+    for images in generated_images(generator, reference, len(reference.values), seed):
+        parts.append(reference.features(images))
+        if len(drawn) * reference.features.batch_size < PATCHED:
+            drawn.append(as_uint8(images).cpu())
+    return torch.cat(parts), torch.cat(drawn)
 
 
 @torch.no_grad()

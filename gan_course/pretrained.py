@@ -88,7 +88,7 @@ def save_generator(
 def load_generator(
     name: str, folder: str | Path = WEIGHTS, device: str | torch.device | None = None
 ) -> nn.Module:
-    """Donne un générateur déjà entraîné, en mode évaluation, sans réseau internet : load_generator("celeba-dcgan-64").
+    """Donne un générateur déjà entraîné, en mode évaluation, sans internet : load_generator("celeba-residual-64").
 
     Ses poids, gardés en float16, sont rendus en float32. `generator.card` est sa carte ; `generators()` les énumère.
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from gan_course import models
 from gan_course.data import ImageSet, gaussian_ring
-from gan_course.models import conditional, dcgan, dense, points
+from gan_course.models import conditional, dcgan, dense, points, residual
 from gan_course.training import train
 
 # Un fichier de plus dans gan_course/models/ s'essaie tout seul : rien à ajouter ici.
@@ -262,3 +262,12 @@ def test_each_model_trains_by_its_recipe(module):
     for progress in train(generator, discriminator, images, recipe, steps=2):
         assert math.isfinite(progress.d_loss) and math.isfinite(progress.g_loss)
     assert progress.step == 2
+
+
+def test_a_residual_block_whose_convolutions_are_silent_passes_its_shortcut_on():
+    block = residual.GeneratorBlock(4, 6, num_classes=0)
+    x = torch.randn(2, 4, 5, 5)
+    nn.init.zeros_(block.convolutions[1].weight)
+    nn.init.zeros_(block.convolutions[1].bias)
+    expected = block.shortcut(x).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    torch.testing.assert_close(block(x, None), expected)

@@ -135,7 +135,6 @@ class Run:
                 f"{self.file.path} ne se laisse pas reprendre : {name} y est abîmé ({type(error).__name__}). Rien n'a "
                 "changé ici. Supprimez-le pour repartir de zéro, ou donnez un autre nom à checkpoint=."
             ) from error
-        self.gan.ema_ready = False
         self.step, self.seconds, self.saved_step = state["step"], state["seconds"], state["step"]
         recipe, rows = self.gan.recipe, state["history"].to(self.rows)
         self.rows = torch.cat([rows, torch.zeros_like(self.rows)])

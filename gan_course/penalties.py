@@ -6,6 +6,7 @@ pénalité ait elle-même un gradient par rapport aux poids de D.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -26,12 +27,15 @@ def check_scores(scores: object, count: int) -> None:
 def input_gradient(discriminator: Critic, images: Tensor, labels: Tensor | None = None) -> Tensor:
     """Gradient de chaque score par rapport à sa propre image, mis à plat : (B, C, H, W) → (B, C·H·W).
 
-    Le calcul se fait en float32 même sous autocast : le carré d'une norme déborde vite en demi-précision.
+    Sous autocast, D calcule en bf16, dont l'étendue est celle de float32, mais pas en fp16 : le carré d'une norme y
+    déborde vite. Le gradient rendu est toujours en float32.
 
     Lève ValueError si le discriminateur ne rend pas un score par image, RuntimeError si le graphe est perdu
     (`torch.no_grad`, `torch.compile` : la pénalité n'agirait plus, sans le dire).
     """
-    with torch.autocast(images.device.type, enabled=False):
+    kind = images.device.type
+    overflows = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16
+    with torch.autocast(kind, enabled=False) if overflows else nullcontext():
         images = images.detach().to(torch.promote_types(images.dtype, torch.float32)).requires_grad_()
         scores = discriminator(images) if labels is None else discriminator(images, labels)
         if getattr(scores, "shape", None) != images.shape[:1]:

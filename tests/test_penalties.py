@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from gan_course.exercises import check
-from gan_course.penalties import PENALTIES, clip_weights, gradient_penalty, r1, r2
+from gan_course.penalties import PENALTIES, clip_weights, gradient_penalty, r1, r1_r2, r2
 
 REAL, FAKE = torch.randn(16, 3, 4, 4), torch.randn(16, 3, 4, 4)
 
@@ -97,10 +97,19 @@ def test_bad_shapes_are_explained():
         gradient_penalty(Linear(1.0), REAL, FAKE[:, :1])
 
 
-def test_penalty_stays_float32_under_autocast():
+@pytest.mark.parametrize("dtype, scores", [(torch.bfloat16, torch.bfloat16), (torch.float16, torch.float32)])
+@pytest.mark.parametrize("penalty", [gradient_penalty, r1, r1_r2])
+def test_autocast_serves_the_critic_in_bf16_and_never_in_fp16(penalty, dtype, scores):
     critic = nn.Sequential(nn.Flatten(), nn.Linear(48, 1), nn.Flatten(0))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert gradient_penalty(critic, REAL, FAKE).dtype == torch.float32
+    seen = []
+    critic.register_forward_hook(lambda module, given, output: seen.append(output.dtype))
+    torch.manual_seed(0)
+    exact = penalty(critic, real=REAL, fake=FAKE)
+    torch.manual_seed(0)
+    with torch.autocast("cpu", dtype=dtype):
+        value = penalty(critic, real=REAL, fake=FAKE)
+    assert seen[-1] == scores and value.dtype == torch.float32
+    assert value.item() == pytest.approx(exact.item(), rel=1e-2)
 
 
 def test_clipping():

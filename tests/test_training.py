@@ -659,10 +659,17 @@ def test_mixed_precision_is_that_of_the_networks_and_not_of_the_losses():
     seen = []
     g, d = small_pair()
     d.layers.register_forward_hook(lambda module, given, scores: seen.append(scores.dtype))
-    training = train(g, d, DIGITS, Recipe(), 1, precision="bf16", device="cpu")
+    training = train(g, d, DIGITS, Recipe(penalty="r1"), 1, precision="bf16", device="cpu")
     seen.clear()
     next(training)
-    assert set(seen) == {torch.bfloat16}
+    assert len(seen) == 4 and set(seen) == {torch.bfloat16}  # vrais, faux, pénalité, puis les faux pour G
+
+
+def test_fp16_leaves_the_penalty_in_float32():
+    compute = replace(choose_compute("cpu"), dtype=torch.float16)
+    gan = Gan(*small_pair(), Recipe(penalty="r1"), compute)
+    with gan.penalty_autocast:
+        assert not torch.is_autocast_enabled("cpu")
 
 
 def test_the_history_a_reader_keeps_is_a_copy(tmp_path):

@@ -9,7 +9,7 @@ TORCH_CPU := $(PIP) install torch torchvision --index-url https://download.pytor
 endif
 
 .DEFAULT_GOAL := aide
-.PHONY: aide cours lab test publier propre
+.PHONY: aide cours lab test bench publier propre
 
 aide:
 	@echo "make cours            installe le cours, exécute chaque chapitre et écrit build/cours/index.html"
@@ -17,6 +17,7 @@ aide:
 	@echo "make cours MODE=cours la leçon entière au lieu du passage éclair"
 	@echo "make lab              ouvre les carnets dans JupyterLab"
 	@echo "make test             lance les tests ; ARGS=… les choisit : ARGS=tests/test_cli.py, ARGS=\"-m 'not lent'\""
+	@echo "make bench            mesure la vitesse face à d'autres programmes : bench/RESULTS.md (machine au repos)"
 	@echo "make publier          réécrit, depuis notebooks/sources/, les carnets, leurs badges et le tableau du README"
 	@echo "make propre           enlève .venv et build"
 	@echo "Sans make (Windows) : python -m gan_course, après l'installation que décrit le README."
@@ -29,6 +30,9 @@ lab: $(VENV)/cours.ok
 
 test: $(VENV)/tests.ok
 	@$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/tests.ok
+	@$(BIN)/python bench/results.py $(ARGS)
 
 publier: $(VENV)/cours.ok
 	@$(BIN)/python -m gan_course publish

@@ -1,65 +1,78 @@
-"""À temps de calcul égal : DCGAN, WGAN-GP et Mini-StyleGAN sur les mêmes images de 32 px.
+"""À temps de calcul égal : quatre recettes sur les mêmes visages de 32 px, mesurées en chemin.
 
-    python bench/equal_time.py --data celeba --space faces --seconds 240 --seeds 0 1 2
+    OMP_NUM_THREADS=1 python bench/equal_time.py --seconds 30 60 120 240 480 --seeds 0 1 2 > curves.csv
 
-Un seul fil, et le temps est celui du processeur (time.process_time) : une machine occupée ne favorise personne.
-Mesure : distance de Fréchet, précision et rappel du générateur moyenné, sur n images, dans l'espace du cours.
+Un seul fil, et le temps est celui du processeur (time.process_time), mesures exclues : une machine occupée ne favorise
+personne. Mesure : distance de Fréchet, précision et rappel du générateur moyenné, sur n images. Le chapitre 05 trace
+curves.csv (notebooks/donnees/05_courbes.csv).
 """
 
 import argparse
-import sys
 import time
-from statistics import mean, stdev
 
 import torch
+from recettes import R1R2
 
 from gan_course.data import load_images
-from gan_course.evaluation import evaluate, make_reference
+from gan_course.evaluation import generated_features, make_reference
+from gan_course.metrics import frechet_distance, precision_recall
 from gan_course.models import dcgan, stylegan, wgan
 from gan_course.training import train
 
 SHAPE = (3, 32, 32)
-CONTENDERS = {  # nom : (module, largeur)
-    "DCGAN": (dcgan, 32),
-    "WGAN-GP": (wgan, 32),
-    "Mini-StyleGAN": (stylegan, 16),
+RECIPES = {  # nom : (les deux réseaux, la recette)
+    "DCGAN": (lambda: (dcgan.Generator(SHAPE, width=32), dcgan.Discriminator(SHAPE, width=32)), dcgan.RECIPE),
+    "DCGAN, R1 + R2": (
+        lambda: (dcgan.Generator(SHAPE, width=32), dcgan.Discriminator(SHAPE, width=32, batch_norm=False)),
+        R1R2,
+    ),
+    "WGAN-GP": (lambda: (wgan.Generator(SHAPE, width=32), wgan.Discriminator(SHAPE, width=32)), wgan.RECIPE),
+    "Mini-StyleGAN": (lambda: (stylegan.Generator(SHAPE), stylegan.Discriminator(SHAPE)), stylegan.RECIPE),
 }
 
 
-def trained(module, width: int, images, seconds: float, seed: int):
-    """Le générateur moyenné après `seconds` secondes de processeur, et le nombre de pas."""
+def measure(generator, reference):
+    """Distance de Fréchet, précision et rappel, d'images tirées d'une graine qu'aucun entraînement n'emploie."""
+    fake = generated_features(generator, reference, len(reference.values), seed=12_345)
+    fair = precision_recall(reference.values, fake)
+    return f"{frechet_distance(reference.values, fake):.2f},{fair.precision:.3f},{fair.recall:.3f}"
+
+
+def run(name, images, references, instants, seed):
+    """Une ligne par instant : pas, images vues, et les mesures dans chaque espace."""
+    networks, recipe = RECIPES[name]
     torch.manual_seed(seed)
-    g, d = module.Generator(SHAPE, width=width), module.Discriminator(SHAPE, width=width)
-    start = time.process_time()
-    for progress in train(g, d, images, module.RECIPE, 10**9, seed=seed, device="cpu", precision="mixed"):
-        if time.process_time() - start >= seconds:
-            return progress.ema, progress.step
+    left, spent, start = list(instants), 0.0, time.process_time()
+    for progress in train(*networks(), images, recipe, 10**9, seed=seed, device="cpu", precision="mixed"):
+        if spent + time.process_time() - start < left[0]:
+            continue
+        spent += time.process_time() - start
+        numbers = [measure(progress.ema, reference) for reference in references]
+        print(f'"{name}",{seed},{left.pop(0):g},{progress.step},{progress.images_seen}', *numbers, sep=",", flush=True)
+        if not left:
+            return
+        start = time.process_time()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("recettes", nargs="*", choices=[*RECIPES, []], default=list(RECIPES))
     parser.add_argument("--data", default="celeba")
-    parser.add_argument("--space", default="faces")
-    parser.add_argument("--seconds", type=float, default=240)
+    parser.add_argument("--spaces", nargs="+", default=["objects", "faces"])
+    parser.add_argument("--seconds", type=float, nargs="+", default=[30, 60, 120, 240, 480])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--n", type=int, default=5_000)
+    parser.add_argument("--n", type=int, default=4_000)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     images = load_images(arguments.data, size=32)
-    reference = make_reference(images, arguments.space, arguments.n, description=f"{arguments.data}, train")
-    print("| graine | qui | pas | Fréchet | précision | rappel |\n|---|---|---|---|---|---|")
-    results: dict[str, list[float]] = {}
+    references = [
+        make_reference(images, space, arguments.n, description=f"{arguments.data}, train") for space in arguments.spaces
+    ]
+    columns = [f"{measure}_{space}" for space in arguments.spaces for measure in ("frechet", "precision", "rappel")]
+    print("recette,graine,secondes,pas,images_vues", *columns, sep=",")
     for seed in arguments.seeds:
-        for name, (module, width) in CONTENDERS.items():
-            ema, steps = trained(module, width, images, arguments.seconds, seed)
-            measured = evaluate(ema, reference, seed=seed)
-            results.setdefault(name, []).append(measured.fid)
-            row = [seed, name, steps, f"{measured.fid:.2f}", f"{measured.precision:.2f}", f"{measured.recall:.2f}"]
-            print("| " + " | ".join(map(str, row)) + " |", flush=True)
-    for name, values in results.items():
-        deviation = stdev(values) if len(values) > 1 else 0.0
-        print(f"{name} : {mean(values):.2f} ± {deviation:.2f} ({len(values)} graines)")
-    print(f"espace {reference.features.name}, n = {arguments.n}", file=sys.stderr)
+        for name in arguments.recettes:
+            run(name, images, references, arguments.seconds, seed)
 
 
 if __name__ == "__main__":

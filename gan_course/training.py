@@ -134,16 +134,14 @@ class Gan:
         passage de G épargné sur deux. Rend les mesures du pas, (5,), dans l'ordre de progress.FIELDS.
         """
         recipe, compute = self.recipe, self.compute
-        # Le hasard d'un pas ne dépend que de (seed, step, rang) : dessiner entre deux pas ne change rien à la suite, et
-        # un point de reprise contient tout le hasard dès qu'il contient seed et step.
-        for sow in self.seeders:
-            sow((seed * 1_000_003 + step * 4_099 + compute.rank) % 2**32)
         seen_per_step = recipe.critic_steps * recipe.batch_size
         if self.scheduled:
             self.follow_schedules(step * seen_per_step)
         share, extra = recipe.batch_size // compute.world_size, 0.0
         for k in range(recipe.critic_steps):
-            index = (step * recipe.critic_steps + k) * compute.world_size + compute.rank
+            number = step * recipe.critic_steps + k
+            self.sow(seed, number, compute.rank)
+            index = number * compute.world_size + compute.rank
             real, labels = images.batch(index, share, seed)
             real = real.to(compute.device, non_blocking=True)
             if real.dim() == 4:
@@ -153,11 +151,30 @@ class Gan:
                 if self.real_and_fake:
                     real, fake, extra = self.real_and_fake(real, labels, recipe)
                 else:
-                    fake = self.G(torch.randn(share, self.generator.latent_dim, device=compute.device), labels)
+                    fake = self.G(self.draw_z(seed, number, share), labels)
             d_loss, d_real, d_fake = discriminator_step(self, real, fake, labels)
         g_loss = generator_step(self, real, fake, labels, extra)
         self.update_ema((step + 1) * seen_per_step)
         return torch.stack([d_loss, g_loss, d_real, d_fake, self.last_penalty])
+
+    def sow(self, seed: int, number: int, rank: int = 0) -> None:
+        """Fixe le hasard du lot `number`, qui ne dépend que de (seed, number, rang).
+
+        Dessiner entre deux pas ne change donc rien à la suite, et un point de reprise contient tout le hasard dès qu'il
+        contient seed et step.
+        """
+        for sow in self.seeders:
+            sow((seed * 1_000_003 + number * 4_099 + rank) % 2**32)
+
+    def draw_z(self, seed: int, number: int, share: int) -> Tensor:
+        """Le z (share, latent_dim) de ce processus : sa part de celui du lot entier, le même qu'avec un seul processus."""
+        rank, shape = self.compute.rank, (self.recipe.batch_size, self.generator.latent_dim)
+        if not rank:
+            return torch.randn(shape, device=self.compute.device)[:share]
+        self.sow(seed, number)
+        z = torch.randn(shape, device=self.compute.device)
+        self.sow(seed, number, rank)  # le reste du hasard (bruit, ε de la pénalité) diffère d'un processus à l'autre
+        return z[rank * share : (rank + 1) * share]
 
     def follow_schedules(self, images_seen: int) -> None:
         """Donne à chaque réglage qui est une fonction des images vues sa valeur du moment."""

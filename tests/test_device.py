@@ -97,6 +97,74 @@ TWO_PROCESSES = """
 """
 
 
+SAME_WEIGHTS = """
+    import sys
+    import torch
+    torch.set_num_threads(1)
+    from torch import nn
+    from gan_course.data import load_images
+    from gan_course.engine import checks
+    from gan_course.models import dcgan
+    from gan_course.penalties import input_gradient
+    from gan_course.training import Recipe, train
+
+    def on_segments(discriminator, real, fake, labels=None):
+        # WGAN-GP, où l'ε de chaque image ne dépend que d'elle : tiré au hasard, il dépendrait du rang.
+        epsilon = real.flatten(1).sum(1).mul(1e3).frac().abs().view(-1, *[1] * (real.dim() - 1))
+        between = epsilon * real + (1 - epsilon) * fake
+        return (input_gradient(discriminator, between, labels).norm(dim=1) - 1).square().mean()
+
+    class Draw(nn.Sequential):  # sans BatchNorm, dont les statistiques seraient celles d'une part du lot
+        latent_dim = 8
+
+        def __init__(self):
+            super().__init__(nn.Linear(8, 16 * 49), nn.ReLU(), nn.Unflatten(1, (16, 7, 7)),
+                             nn.ConvTranspose2d(16, 8, 4, 2, 1), nn.ReLU(), nn.ConvTranspose2d(8, 1, 4, 2, 1), nn.Tanh())
+
+    digits = load_images("digits")
+    # En float64 : Adam divise par l'ampleur du gradient, et grossit les arrondis de float32 là où il est presque nul.
+    torch.set_default_dtype(torch.float64)
+    checks.check_parameters = lambda *arguments: None  # qui n'admet que float32
+    class Critic(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = dcgan.Discriminator((1, 28, 28), width=8, batch_norm=False).layers
+
+        def forward(self, x):
+            return self.layers(x.double()).flatten()
+    recipes = {
+        "r1": dict(penalty="r1", penalty_every=4),
+        "r1+r2": dict(penalty="r1+r2", penalty_weight=0.05),
+        "gp": dict(loss="wasserstein", penalty=on_segments, critic_steps=3),
+    }
+    found = {}
+    for name, settings in recipes.items():
+        torch.manual_seed(0)
+        last = list(train(Draw(), Critic(), digits, Recipe(batch_size=64, **settings), 50, device="cpu"))[-1]
+        for part in ("generator", "discriminator"):
+            found |= {f"{name}.{part}.{k}": v for k, v in getattr(last, part).state_dict().items()}
+    torch.save(found, sys.argv[1] + __import__("os").environ.get("RANK", "seul"))
+"""
+
+
+@pytest.mark.lent
+@pytest.mark.skipif(sys.platform == "win32", reason="gloo sous torchrun n'est pas servi par les binaires Windows")
+def test_two_processes_give_the_weights_of_one(tmp_path):
+    script = tmp_path / "same.py"
+    script.write_text(textwrap.dedent(SAME_WEIGHTS), encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    together = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    for launcher in ([], together):
+        command = [sys.executable, *launcher, str(script), str(tmp_path / "poids-")]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    alone, first, second = (torch.load(tmp_path / f"poids-{who}", weights_only=True) for who in ("seul", "0", "1"))
+    assert alone.keys() == first.keys() and len(alone) > 20
+    for name, weight in alone.items():
+        assert torch.equal(first[name], second[name]), name
+        assert (weight - first[name]).abs().max() <= 1e-5, (name, (weight - first[name]).abs().max().item())
+
+
 @pytest.mark.lent
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo sous torchrun n'est pas servi par les binaires Windows")
 def test_two_processes_train_one_model(tmp_path):

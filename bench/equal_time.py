@@ -21,12 +21,12 @@ from gan_course.training import train
 
 SHAPE = (3, 32, 32)
 RECIPES = {  # nom : (les deux réseaux, la recette)
-    "DCGAN": (lambda: (dcgan.Generator(SHAPE, width=32), dcgan.Discriminator(SHAPE, width=32)), dcgan.RECIPE),
+    "DCGAN, 2016": (lambda: (dcgan.Generator(SHAPE, width=32), dcgan.Discriminator(SHAPE, width=32)), dcgan.RECIPE),
     "DCGAN, R1 + R2": (
         lambda: (dcgan.Generator(SHAPE, width=32), dcgan.Discriminator(SHAPE, width=32, batch_norm=False)),
         R1R2,
     ),
-    "WGAN-GP": (lambda: (wgan.Generator(SHAPE, width=32), wgan.Discriminator(SHAPE, width=32)), wgan.RECIPE),
+    "WGAN-GP": (lambda: (wgan.Generator(SHAPE, width=24), wgan.Discriminator(SHAPE, width=24)), wgan.RECIPE),
     "Mini-StyleGAN": (lambda: (stylegan.Generator(SHAPE), stylegan.Discriminator(SHAPE)), stylegan.RECIPE),
 }
 

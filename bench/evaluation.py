@@ -67,8 +67,9 @@ def prices(rounds):
 def table(duel, costs):
     ours_, theirs_, ratio, (low, high), error = duel
     lines = [
-        f"Distance de Fréchet entre 5 000 et 5 000 vecteurs de dimension 2 048 : {ours_:.1f} s ; torch-fidelity "
-        f"{theirs_:.1f} s, {ratio:.1f} fois plus ({low:.1f} à {high:.1f}) ; écart relatif des deux valeurs {error:.0e}.",
+        f"Distance de Fréchet entre 5 000 et 5 000 vecteurs de dimension 2 048 : {ours_:.1f} s ; "
+        f"torch-fidelity {theirs_:.1f} s, {ratio:.1f} fois plus ({low:.1f} à {high:.1f}) ; valeurs égales "
+        f"à {error:.0e} près.",
         "", "| images | lire un lot, µs par image | étendue | caractéristiques et moments, µs par image | étendue |",
         "|---|---|---|---|---|",
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Écrit bench/RESULTS.md et bench/vitesse.png : make bench, sur une machine sans autre travail, une dizaine de minutes."""
+"""Écrit bench/RESULTS.md et bench/vitesse.png : make bench, sur une machine sans autre travail."""
 
 import argparse
 import os

@@ -20,7 +20,6 @@ from statistics import median
 
 import torch
 from PIL import Image
-
 from torch.nn.functional import binary_cross_entropy, conv2d, mse_loss, softplus
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
@@ -35,7 +34,7 @@ BATCH = 64
 
 
 class Files(Dataset):
-    """Des JPEG de 178 × 218, la forme de CelebA, ou des images déjà en mémoire, comme torchvision lit MNIST et CIFAR."""
+    """Des JPEG de 178 × 218, comme CelebA, ou des images déjà en mémoire, comme torchvision lit MNIST et CIFAR."""
 
     def __init__(self, sources, labels, size, channels):
         self.sources, self.labels = sources, labels

@@ -167,7 +167,7 @@ class Gan:
             sow((seed * 1_000_003 + number * 4_099 + rank) % 2**32)
 
     def draw_z(self, seed: int, number: int, share: int) -> Tensor:
-        """Le z (share, latent_dim) de ce processus : sa part de celui du lot entier, le même qu'avec un seul processus."""
+        """Le z (share, latent_dim) de ce processus : sa part de celui qu'un processus seul tirerait."""
         rank, shape = self.compute.rank, (self.recipe.batch_size, self.generator.latent_dim)
         if not rank:
             return torch.randn(shape, device=self.compute.device)[:share]

@@ -118,8 +118,10 @@ SAME_WEIGHTS = """
         latent_dim = 8
 
         def __init__(self):
-            super().__init__(nn.Linear(8, 16 * 49), nn.ReLU(), nn.Unflatten(1, (16, 7, 7)),
-                             nn.ConvTranspose2d(16, 8, 4, 2, 1), nn.ReLU(), nn.ConvTranspose2d(8, 1, 4, 2, 1), nn.Tanh())
+            super().__init__(
+                nn.Linear(8, 16 * 49), nn.ReLU(), nn.Unflatten(1, (16, 7, 7)),
+                nn.ConvTranspose2d(16, 8, 4, 2, 1), nn.ReLU(), nn.ConvTranspose2d(8, 1, 4, 2, 1), nn.Tanh(),
+            )
 
     digits = load_images("digits")
     # En float64 : Adam divise par l'ampleur du gradient, et grossit les arrondis de float32 là où il est presque nul.
@@ -176,3 +178,15 @@ def test_two_processes_train_one_model(tmp_path):
         [*command, str(tmp_path / "run.pt")], capture_output=True, text=True, env=environment, timeout=300
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+
+
+@pytest.mark.lent
+@pytest.mark.skipif(sys.platform == "win32", reason="gloo sous torchrun n'est pas servi par les binaires Windows")
+def test_the_script_of_the_page_runs_on_two_processes(tmp_path):
+    page = (ROOT / "PLUSIEURS_GPU.md").read_text(encoding="utf-8")
+    (tmp_path / "entrainer.py").write_text(page.split("```python\n")[1].split("```")[0], encoding="utf-8")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "entrainer.py"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GAN_COURSE_DATA": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    assert done.stdout.count("pas 20") == 1 and (tmp_path / "visages.pt").is_file(), done.stdout

@@ -142,7 +142,7 @@ def test_patches_see_texture_and_are_blind_to_a_mild_warp(real):
             for name, (damage, levels) in PIXELS.items()}  # fmt: skip
     for name in ("flou", "bruit", "couleur", "niveaux", "carrés déplacés"):
         assert sorted(set(seen[name])) == seen[name], (name, seen[name])
-    # De 0,5 à 2,5 pixels, le visage se défait ; l'écart diminue, parce que le rééchantillonnage lisse de moins en moins.
+    # De 0,5 à 2,5 pixels, le visage se défait et l'écart diminue : le rééchantillonnage lisse de moins en moins.
     assert seen["déformation"][3] < seen["déformation"][0]
 
 

@@ -116,7 +116,7 @@ def frechet_from_moments(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, c
     """
     factor_a, factor_b = _factor(covariance_a), _factor(covariance_b)
     shift = (mean_a.double() - mean_b.double()).square().sum()
-    cross = torch.linalg.svdvals(factor_a.T @ factor_b).sum()
+    cross = _sum_of_singular_values(factor_a.T @ factor_b)
     distance = shift + factor_a.square().sum() + factor_b.square().sum() - 2 * cross
     return max(distance.item(), 0.0)
 
@@ -280,9 +280,21 @@ def _squared_mmd(x: Tensor, y: Tensor) -> float:
 def _factor(covariance: Tensor) -> Tensor:
     """F (D, r) telle que F Fᵀ = covariance ; les directions de variance nulle, à l'arrondi près, sont laissées."""
     covariance = covariance.double()
+    lower, failed = torch.linalg.cholesky_ex(covariance)  # dix fois plus vite que les vecteurs propres
+    pivots = lower.diagonal()
+    if not failed and pivots.min() > 1e-5 * pivots.max():
+        return lower
     values, vectors = torch.linalg.eigh((covariance + covariance.T) / 2)
     kept = values > values[-1] * len(values) * torch.finfo(values.dtype).eps
     return vectors[:, kept] * values[kept].sqrt()
+
+
+def _sum_of_singular_values(product: Tensor) -> Tensor:
+    """Par les racines des valeurs propres de XᵀX, deux fois plus vite, là où leur arrondi ne se voit pas."""
+    squares = torch.linalg.eigvalsh(product.T @ product)
+    roots = squares.clamp_min(torch.finfo(squares.dtype).tiny).sqrt()
+    rounding = torch.finfo(squares.dtype).eps * squares.amax() * (0.5 / roots).sum()
+    return roots.sum() if rounding < 1e-9 * roots.sum() else torch.linalg.svdvals(product).sum()
 
 
 def _check_pair(a: Tensor, b: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:

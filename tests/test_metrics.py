@@ -267,3 +267,16 @@ def test_patches_see_blur_noise_and_checkerboards_and_grow_with_them():
         assert sorted(grows) == grows and grows[-1] > 4 * floor, (name, grows)
     with pytest.raises(ValueError, match="de même forme"):
         patch_distance(real, other[:, :, :16])
+
+
+@pytest.mark.parametrize("smallest", [0, 2, 6, 10, 14, 18])
+def test_frechet_between_commuting_gaussians_whatever_their_conditioning(smallest):
+    """S_a et S_b diagonales dans une même base : la distance est Σ (√a - √b)². Variances de 1 à 10^-smallest."""
+    base = torch.linalg.qr(torch.randn(200, 200, dtype=torch.float64)).Q
+    a = torch.logspace(0, -smallest, 200, dtype=torch.float64)
+    b = a[torch.randperm(200)] * 1.3
+    mean = torch.zeros(200, dtype=torch.float64)
+    found = frechet_from_moments(mean, base @ a.diag() @ base.T, mean, base @ b.diag() @ base.T)
+    assert found == pytest.approx((a.sqrt() - b.sqrt()).square().sum().item(), rel=1e-6)
+    # À distance nulle : au plus la racine de l'arrondi sur ce qu'il annule.
+    assert frechet_from_moments(mean, base @ a.diag() @ base.T, mean, base @ a.diag() @ base.T) < 1e-8 * a.sum()

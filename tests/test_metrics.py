@@ -280,3 +280,12 @@ def test_frechet_between_commuting_gaussians_whatever_their_conditioning(smalles
     assert found == pytest.approx((a.sqrt() - b.sqrt()).square().sum().item(), rel=1e-6)
     # À distance nulle : au plus la racine de l'arrondi sur ce qu'il annule.
     assert frechet_from_moments(mean, base @ a.diag() @ base.T, mean, base @ a.diag() @ base.T) < 1e-8 * a.sum()
+
+
+def test_frechet_sees_a_difference_that_lies_in_tiny_variances():
+    """Cinquante directions égales, cent cinquante de variance 1e-12 contre 4e-12 : la distance est 150 × (1e-6)²."""
+    a = torch.cat([torch.ones(50), torch.full((150,), 1e-12)]).double()
+    b = torch.cat([torch.ones(50), torch.full((150,), 4e-12)]).double()
+    base, mean = torch.linalg.qr(torch.randn(200, 200, dtype=torch.float64)).Q, torch.zeros(200, dtype=torch.float64)
+    found = frechet_from_moments(mean, base @ a.diag() @ base.T, mean, base @ b.diag() @ base.T)
+    assert found == pytest.approx(1.5e-10, rel=1e-2)

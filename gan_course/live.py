@@ -101,7 +101,8 @@ class _Sampler:
         if classes:
             count = classes * math.ceil(count / classes)
             self.labels = torch.arange(count) % classes
-            self.columns = classes if classes <= 20 else None
+            # Une colonne par classe ; deux ou trois s'il y en a peu, pour une planche moins étroite.
+            self.columns = classes * max(1, 6 // classes) if classes <= 20 else None
         self.z = torch.randn(count, generator.latent_dim, generator=torch.Generator().manual_seed(self.seed))
 
 

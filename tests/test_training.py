@@ -589,6 +589,21 @@ def test_traps_that_raise_no_error_are_said():
         next(train(Bright(width=16), dense.Discriminator(width=16), DIGITS, Recipe(), 1))
 
 
+def test_points_on_one_side_and_faint_scores_are_no_trap():
+    class Corner(points.Generator):
+        def forward(self, z, y=None):
+            return super().forward(z).abs()
+
+    class Faint(dense.Discriminator):
+        def forward(self, x, y=None):
+            return 0.01 * torch.sigmoid(super().forward(x))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        next(train(Corner(width=16), points.Discriminator(width=16), gaussian_ring(500), Recipe(), 1))
+        next(train(dense.Generator(width=16), Faint(width=16), DIGITS, Recipe(), 1))
+
+
 def test_a_slow_network_is_said_after_one_step(monkeypatch):
     clock = iter(range(0, 10**6, 50))
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))

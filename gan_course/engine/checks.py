@@ -247,14 +247,14 @@ def warn_of_wrong_ends(gan: Any, x: Tensor, z: Tensor, y: Tensor | None) -> None
     Des entrées outrées distinguent une sigmoïde, qui reste dans [0, 1], de logits encore petits.
     """
     scores = gan.D(x, None if y is None else y.repeat(len(x) // len(y))).float()
-    if scores.min() >= 0 and scores.max() <= 1 and scores.std() > 0:
+    if 0 <= scores.min() <= 0.5 <= scores.max() <= 1 and scores.std() > 0:
         warnings.warn(
             "Tous les scores du discriminateur sont entre 0 et 1, même sur des images outrées : finit-il par une "
             "sigmoïde ? Les pertes du cours attendent des logits ; retirez-la.",
             stacklevel=4,
         )
     pixels = gan.G(z, y).float()
-    if pixels.min() >= 0 and pixels.std() > 0:
+    if pixels.dim() == 4 and pixels.min() >= 0 and pixels.std() > 0:
         warnings.warn(
             f"Le générateur ne rend rien sous 0 (de {pixels.min():.2f} à {pixels.max():.2f}), et les vraies images "
             "vont de -1 à 1 : D les reconnaîtra à leur noir. Finissez par tanh.",

@@ -56,7 +56,6 @@ def run(name, images, references, instants, seed):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("recettes", nargs="*", choices=[*RECIPES, []], default=list(RECIPES))
     parser.add_argument("--data", default="celeba")
     parser.add_argument("--spaces", nargs="+", default=["objects", "faces"])
     parser.add_argument("--seconds", type=float, nargs="+", default=[30, 60, 120, 240, 480])
@@ -71,7 +70,7 @@ def main() -> None:
     columns = [f"{measure}_{space}" for space in arguments.spaces for measure in ("frechet", "precision", "rappel")]
     print("recette,graine,secondes,pas,images_vues", *columns, sep=",")
     for seed in arguments.seeds:
-        for name in arguments.recettes:
+        for name in RECIPES:
             run(name, images, references, arguments.seconds, seed)
 
 

@@ -8,7 +8,7 @@ explorer      curseurs sur des directions latentes, deux images à relier d'un c
 evaluation    ce que valent les images : metrics, dans un espace de features ; diagnosis : « est-ce que ça apprend ? »
 pretrained    les générateurs fournis
 display       les figures ; live : pendant l'entraînement ; figures : celles que l'on fait glisser
-exercises     les vérifications : check(...), hint(...) et progress_report()
+exercises     les vérifications : check(...) et hint(...) ; les questions : quiz(...) ; progress_report()
 engine        la machinerie : points de reprise, appareil, téléchargements, vérifications
 tools         pour qui écrit le cours ou l'enseigne ; python -m gan_course en donne la liste
 """

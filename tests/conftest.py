@@ -1,6 +1,7 @@
 """Ce que plusieurs salles partagent dans leurs essais."""
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,14 @@ import torch
 def hears_ctrl_c() -> None:
     """Lancé à l'arrière-plan par un shell, pytest ignorerait Ctrl-C, et ses processus fils aussi."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_progress_kept() -> Iterator[None]:
+    """Un essai qui appelle check ne touche pas à la progression de qui le lance, même depuis un autre processus."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAN_COURSE_PROGRESS", "")
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,8 @@
 """Vérifier une réponse là où l'on travaille : `check("nom", ma_fonction)`, puis `hint("nom")` si l'on cale.
 
 Une vérification éprouve des propriétés, jamais une façon d'écrire : toute réponse juste passe. Elle dit ce qui tient,
-ce qui ne tient pas, ce que l'erreur causerait dans un entraînement, et donne un premier indice. `progress_report()`
-montre où l'on en est.
+ce qui ne tient pas, ce que l'erreur causerait dans un entraînement, et donne un premier indice. `quiz("01")` pose cinq
+questions sur un chapitre. Tout est retenu aussitôt, d'une séance à l'autre : `progress_report()` montre où l'on en est.
 """
 
 import re
@@ -13,6 +13,8 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
 from gan_course.exercises import progress
+from gan_course.exercises.quizzes import QUIZZES
+from gan_course.exercises.quizzes import quiz as quiz
 from gan_course.exercises.report import Exercise, Report, examine
 
 if TYPE_CHECKING:
@@ -81,12 +83,32 @@ def hint(name: str) -> None:
     print(f"Indice {given + 1} sur {len(hints)} : {hints[given]}")
 
 
-def progress_report(path: str | Path = "progression.json", name: str = "") -> "Figure":
-    """Où vous en êtes : rend une Figure, un carré par exercice, et l'écrit dans le fichier `path`.
+def progress_report(path: str | Path | None = None, name: str = "") -> "Figure":
+    """Où vous en êtes, d'après toutes vos séances : rend une Figure, un carré par exercice.
 
-    Le fichier JSON porte `name` (facultatif), la version du paquet et, par exercice : essayé, réussi, nombre d'essais,
-    indices demandés, dates du premier et du dernier essai. S'il existe, la séance s'y ajoute ; illisible, il est mis
-    de côté. Il est déclaratif : chacun peut l'écrire à la main. Il dit où l'on en est, il ne prouve rien ; pour noter,
-    python -m gan_course grade éprouve les réponses elles-mêmes.
+    Chaque réponse est déjà enregistrée dans le dossier des données ou, dans Colab, sur votre Drive s'il est monté.
+    path : un fichier à rendre, où tout est copié. Ce JSON porte `name` (facultatif), la version du paquet et, par
+    exercice ou question : essayé, réussi, nombre d'essais, indices demandés, dates du premier et du dernier essai. S'il
+    existe, il s'y ajoute ; illisible, il est mis de côté. Il est déclaratif : chacun peut l'écrire à la main. Il dit où
+    l'on en est, il ne prouve rien ; pour noter, python -m gan_course grade éprouve les réponses elles-mêmes.
     """
-    return progress.draw(CHAPTERS, progress.save(path, name))
+    progress.load()
+    entries = progress.save(name, path)
+    for place in progress.places()[:1]:
+        print(f"Votre progression est gardée dans « {place} ».")
+    return progress.draw(CHAPTERS, entries, _question_names)
+
+
+def progress_summary(chapter: str) -> str:
+    """Où vous en êtes d'un chapitre, en une ligne : « Chapitre 01 : 2 exercices réussis sur 4, questions : 3 sur 5 ».
+
+    « rien encore » si rien n'y a été essayé. Lève ValueError si le chapitre n'a ni exercice ni question.
+    """
+    if chapter not in {*CHAPTERS, *QUIZZES}:
+        known = ", ".join(map(repr, sorted({*CHAPTERS, *QUIZZES})))
+        raise ValueError(f"progress_summary({chapter!r}) : les chapitres sont {known}.")
+    return progress.summary(chapter, CHAPTERS.get(chapter, ()), _question_names(chapter))
+
+
+def _question_names(chapter: str) -> list[str]:
+    return [question.name for question in QUIZZES.get(chapter, ())]

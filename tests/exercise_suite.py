@@ -56,7 +56,8 @@ def message_tests(chapter: dict, cases: list[tuple[str, Callable, str]]) -> dict
 def exercise_tests(chapter: dict, right: dict, wrong: dict) -> dict[str, Callable]:
     """Les essais d'un chapitre, par nom, à verser dans le module qui les demande.
 
-    `right` : {exercice : réponses justes} ; `wrong` : {exercice : (réponse fausse, mot de la propriété refusée)}.
+    `right` : {exercice : réponses justes} ; `wrong` : {exercice : (réponse fausse, mot de la propriété refusée, ce que
+    le rapport dit encore de l'erreur)}, le dernier facultatif.
     """
 
     def test_the_chapter_is_reachable_by_name():
@@ -71,11 +72,26 @@ def exercise_tests(chapter: dict, right: dict, wrong: dict) -> dict[str, Callabl
 
     @pytest.mark.parametrize("name, case", each(wrong))
     def test_wrong_answers_are_refused_by_name(name, case):
-        answer, word = case
+        answer, word, *said = case
         report = examine(chapter[name], answer)
         assert not report.passed
         assert any(word in line for line in failures(report)), str(report)
         assert "Indice" in str(report)
+        assert all(fragment in str(report) for fragment in said), str(report)
+        assert str(report).count("Conséquence") <= 1, "une seule cause, une seule conséquence"
+
+    usual = [(name, mistake) for name in chapter for mistake in chapter[name].mistakes]
+
+    @pytest.mark.parametrize("name, mistake", usual)
+    def test_each_usual_mistake_is_named_first_and_alone(name, mistake):
+        """Deux erreurs que les propriétés ne distinguent pas n'ont qu'une phrase : elle doit être vraie des deux."""
+        report = examine(chapter[name], mistake.wrong)
+        text = str(report)
+        assert not report.passed and report.mistake.error == mistake.error, text
+        assert text.splitlines()[1] == f"  Erreur reconnue : {mistake.error}"
+        assert text.splitlines()[2].startswith("      Conséquence : ") and report.mistake.consequence
+        assert text.count("Conséquence") == 1 and text.count("Obtenu") <= 1
+        assert "s'arrête sur une erreur" not in text and "ne se laisse pas éprouver" not in text
 
     @pytest.mark.parametrize("name", chapter)
     def test_an_unwritten_answer_is_not_an_error(name):

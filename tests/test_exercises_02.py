@@ -116,7 +116,7 @@ def remove_in_double(direction, other):
 
 RIGHT = {
     "output_size": (size_by_formula, size_by_counting, size_by_torch, size_by_numpy),
-    "initialise_weights": (initialise_by_loop, initialise_by_apply, initialise_by_new_parameters, dcgan.initialise),
+    "initialise_weights": (initialise_by_loop, initialise_by_apply, dcgan.initialise),
     "slerp": (slerp_by_angle, slerp_by_rotation, slerp_in_double, latent.slerp),
     "remove_component": (remove_by_projection, remove_by_unit_vector, remove_by_least_squares, remove_in_double),
 }
@@ -209,6 +209,28 @@ def initialise_and_freeze(network):
     network.requires_grad_(False)
 
 
+def initialise_linear_too(network):
+    initialise_by_loop(network)
+    nn.init.normal_(network[5].weight, 0.0, 0.02)
+
+
+def slerp_refusing_large_angles(a, b, t):
+    if a @ b < -0.99 * a.norm() * b.norm():
+        raise ValueError("vecteurs opposés")
+    return slerp_by_angle(a, b, t)
+
+
+def slerp_freezing_small_angles(a, b, t):
+    omega = torch.arccos((a @ b / (a.norm() * b.norm())).clamp(-1, 1))
+    return a if omega < 0.01 else slerp_by_angle(a, b, t)
+
+
+def slerp_only_clamped(a, b, t):
+    """Le cosinus est borné, mais l'angle nul n'est pas traité."""
+    omega = torch.arccos((a @ b / (a.norm() * b.norm())).clamp(-1, 1))
+    return (torch.sin((1 - t) * omega) * a + torch.sin(t * omega) * b) / torch.sin(omega)
+
+
 def slerp_that_is_lerp(a, b, t):
     return (1 - t) * a + t * b
 
@@ -275,36 +297,41 @@ def remove_in_place(direction, other):
 WRONG = {
     "output_size": (
         (size_of_a_convolution, "sans marge"),
-        (size_times_stride, "sans marge"),
-        (size_padding_once, "deux côtés"),
-        (size_without_output_padding, "output_padding"),
+        (size_times_stride, "sans marge", "il manque le - 1 de (n - 1) s"),
+        (size_padding_once, "deux côtés", "la marge p n'est retirée que d'un côté"),
+        (size_without_output_padding, "output_padding", "output_padding est oublié."),
         (size_output_padding_twice, "une seule fois"),
         (size_of_the_last_layer, "précédent"),
         (lambda n, layers: float(size_by_formula(n, layers)), "sans marge"),
     ),
     "initialise_weights": (
-        (initialise_everything_the_same, "N(1 ; 0,02²)"),
+        (initialise_everything_the_same, "N(1 ; 0,02²)", "les échelles de BatchNorm2d sont tirées autour de"),
         (initialise_transposed_only, "transposées ou non"),
         (initialise_top_level_only, "convolutions"),
         (initialise_uniform, "N(0 ; 0,02²)"),
         (initialise_with_variance, "N(0 ; 0,02²)"),
         (initialise_scales_to_one, "N(1 ; 0,02²)"),
         (initialise_keeping_biases, "biais"),
-        (initialise_and_freeze, "entraînables"),
+        (initialise_and_freeze, "entraînables", "requires_grad vaut False"),
+        (initialise_by_new_parameters, "les mêmes objets", "un optimiseur déjà construit garde l'ancien"),
+        (initialise_linear_too, "couche Linear", "qui valaient 3 partout"),
     ),
     "slerp": (
-        (slerp_that_is_lerp, "la norme ne change pas"),
-        (slerp_by_rescaled_lerp, "proportionnel à t"),
-        (slerp_backwards, "t = 0 rend a"),
+        (slerp_that_is_lerp, "la norme ne change pas", "vous interpolez en ligne droite, (1 - t) a + t b"),
+        (slerp_by_rescaled_lerp, "proportionnel à t", "vous suivez la corde, puis ramenez la norme"),
+        (slerp_backwards, "t = 0 rend a", "a et b sont échangés, ou t et 1 - t."),
         (slerp_dividing_by_zero, "b = a"),
-        (slerp_without_clamp, "b = a"),
-        (slerp_without_sine, "t = 0 rend a"),
+        (slerp_without_clamp, "b = a", "au-delà de 1, où arccos donne NaN"),
+        (slerp_only_clamped, "b = a", "borner le cosinus ne suffit pas"),
+        (slerp_refusing_large_angles, "proches de 180°", "Seuls deux vecteurs opposés n'en ont pas"),
+        (slerp_freezing_small_angles, "très petits", "t = 0,4 rend a, sans avancer vers b"),
+        (slerp_without_sine, "t = 0 rend a", "il manque la division par sin ω."),
         (slerp_on_the_unit_sphere, "t = 0 rend a"),
     ),
     "remove_component": (
-        (remove_assuming_a_unit_vector, "orthogonal à other"),
+        (remove_assuming_a_unit_vector, "orthogonal à other", "il manque la division par other · other"),
         (remove_by_difference, "orthogonal à other"),
-        (remove_the_wrong_one, "orthogonal à other"),
+        (remove_the_wrong_one, "orthogonal à other", "vous rendez la projection, c'est-à-dire ce qu'il"),
         (remove_and_normalise, "ne change pas"),
         (remove_everything, "ne change pas"),
         (remove_in_place, "intactes"),

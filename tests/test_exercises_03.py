@@ -172,6 +172,11 @@ def grid_of_uniform_noise(num_classes, columns, latent_dim):
     return z.repeat(num_classes, 1), torch.arange(num_classes).repeat_interleave(columns)
 
 
+def grid_of_the_same_noise(num_classes, columns, latent_dim):
+    torch.manual_seed(0)
+    return grid_by_repeat(num_classes, columns, latent_dim)
+
+
 def grid_of_real_labels(num_classes, columns, latent_dim):
     z, y = grid_by_repeat(num_classes, columns, latent_dim)
     return z, y.float()
@@ -209,8 +214,8 @@ def accuracy_zero_when_unknown(predicted, asked, num_classes):
 # réponse fausse, et un mot de la propriété qui doit être nommée
 WRONG = {
     "one_hot_planes": (
-        (planes_before_the_image, "premiers canaux"),
-        (planes_numbered, "forme"),
+        (planes_before_the_image, "premiers canaux", "les plans viennent avant l'image"),
+        (planes_numbered, "forme", "vous ajoutez un seul plan, qui porte le numéro de"),
         (planes_one_pixel, "vaut 1 partout"),
         (planes_of_the_first_label, "plan de la classe"),
         (planes_detached, "gradient"),
@@ -218,28 +223,29 @@ WRONG = {
         (lambda x, y, k: None, "forme"),
     ),
     "projection_score": (
-        (score_square, "un score par image"),
-        (score_without_psi, "e(y) = 0"),
+        (score_square, "un score par image", "ψ(h) reste de forme (B, 1)"),
+        (score_without_psi, "e(y) = 0", "il manque ψ(h), le terme qui ne dépend pas de la"),
         (score_without_class, "ψ = 0"),
-        (score_of_every_pair, "ψ = 0"),
-        (score_averaged, "produit scalaire"),
+        (score_of_every_pair, "ψ = 0", "vous additionnez les produits de h avec les e(y)"),
+        (score_averaged, "produit scalaire", "vous moyennez e(y) × h au lieu de la sommer."),
         (score_frozen, "apprennent"),
     ),
     "class_grid_inputs": (
-        (grid_transposed, "une ligne de la grille"),
-        (grid_of_fresh_noise, "même z"),
-        (grid_of_one_noise, "z différents"),
-        (grid_of_uniform_noise, "N(0, I)"),
+        (grid_transposed, "une ligne de la grille", "y suit l'ordre 0, 1, 2, 0, 1, 2…"),
+        (grid_of_fresh_noise, "même z", "chaque case a son propre z"),
+        (grid_of_one_noise, "z différents", "Deux colonnes ont le même z"),
+        (grid_of_the_same_noise, "z différents", "votre fonction fixe le hasard (torch.manual_seed"),
+        (grid_of_uniform_noise, "N(0, I)", "torch.rand tire entre 0 et 1"),
         (grid_of_real_labels, "y est entier"),
         (grid_reversed, "z est réel"),
         (lambda k, c, d: torch.randn(k * c, d), "z est réel"),
     ),
     "conditional_accuracy": (
         (accuracy_overall, "pour chaque classe"),
-        (accuracy_among_predicted, "demandées"),
+        (accuracy_among_predicted, "demandées", "vous moyennez parmi les images lues k, et non"),
         (accuracy_over_everything, "parmi les images demandées"),
         (accuracy_in_order, "l'ordre"),
-        (accuracy_zero_when_unknown, "nan"),
+        (accuracy_zero_when_unknown, "nan", "une classe jamais demandée reçoit 0"),
     ),
 }
 

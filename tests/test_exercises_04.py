@@ -236,48 +236,69 @@ def penalty_of_the_batch(critic, real, fake):
     return (slopes_at(critic, mixed_images(real, fake)).norm() - 1).square()
 
 
+def penalty_by_backward(critic, real, fake):
+    """Juste en valeur, mais chaque appel ajoute un gradient à tous les poids du critique."""
+    points = mixed_images(real, fake)
+    critic(points).sum().backward(create_graph=True)
+    return (points.grad.flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def penalty_asking_the_fakes(critic, real, fake):
+    epsilon = torch.rand(len(real), 1, 1, 1)
+    points = epsilon * real + (1 - epsilon) * fake.requires_grad_()
+    return (slopes_at(critic, points).flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def penalty_of_a_fixed_draw(critic, real, fake):
+    torch.manual_seed(0)
+    return penalty_by_norm(critic, real, fake)
+
+
 # réponse fausse, et un mot de la propriété qui doit être nommée. Erreurs publiées de la pénalité : norme par pixel,
 # ε de loi normale, un seul ε par lot, points pris sur les vrais seulement, graphe perdu ; de la perte : sigmoïde et
 # entropie croisée sous le nom de Wasserstein.
 WRONG = {
     "emd_1d": (
-        (emd_without_abs, "tas du cours"),
-        (emd_of_means, "tas du cours"),
-        (emd_with_unit_steps, "m × d"),
-        (emd_as_total_variation, "m × d"),
+        (emd_without_abs, "tas du cours", "vous ne mesurez que l'écart des moyennes"),
+        (emd_of_means, "tas du cours", "vous ne mesurez que l'écart des moyennes"),
+        (emd_with_unit_steps, "m × d", "les longueurs positions.diff() sont oubliées"),
+        (emd_as_total_variation, "m × d", "c'est la variation totale, Σ |p - q| / 2"),
         (emd_averaged, "m × d"),
         (emd_squared, "m × d"),
         (lambda p, q, positions: None, "lois égales"),
     ),
     "critic_loss": (
-        (loss_reversed, "moyenne(faux) - moyenne(vrais)"),
-        (loss_with_sigmoid, "moyenne(faux) - moyenne(vrais)"),
-        (loss_of_mean_slope, "une par une"),
+        (loss_reversed, "moyenne(faux) - moyenne(vrais)", "le signe de l'écart est inversé"),
+        (loss_with_sigmoid, "moyenne(faux) - moyenne(vrais)", "vous passez les scores par une sigmoïde"),
+        (loss_of_mean_slope, "une par une", "vous moyennez les pentes d'abord"),
         (loss_pulling_to_zero, "weight"),
         (loss_one_sided, "weight"),
-        (loss_detached, "gradient"),
-        (loss_summed, "moyenne(faux) - moyenne(vrais)"),
+        (loss_detached, "gradient", "Gradient par rapport aux pentes"),
+        (loss_summed, "moyenne(faux) - moyenne(vrais)", "vous faites la somme sur le lot au lieu de la"),
         (loss_as_cross_entropy, "constante"),
     ),
     "lipschitz_bound": (
-        (bound_by_frobenius, "une seule couche"),
-        (bound_by_sum, "se multiplient"),
-        (bound_of_product, "se multiplient"),
+        (bound_by_frobenius, "une seule couche", "c'est la norme de Frobenius"),
+        (bound_by_sum, "se multiplient", "vous additionnez les bornes des couches"),
+        (bound_of_product, "se multiplient", "c'est la norme du produit des matrices"),
         (bound_by_largest, "se multiplient"),
         (bound_by_eigenvalues, "carrée"),
         (bound_by_entries, "une seule couche"),
         (lambda weights: 1.0, "une seule couche"),
     ),
     "gradient_penalty": (
-        (penalty_per_pixel, "critique linéaire"),
-        (penalty_of_normal_points, "ε uniforme"),
-        (penalty_of_one_point, "par image"),
+        (penalty_per_pixel, "critique linéaire", "la norme est prise par pixel, sur l'axe des"),
+        (penalty_of_normal_points, "ε uniforme", "ε suit une loi normale (randn)"),
+        (penalty_of_one_point, "par image", "il faut un ε entre 0 et 1 pour chaque image"),
+        (penalty_by_backward, "rien d'autre ne change", "backward() en donne à tout le graphe"),
+        (penalty_asking_the_fakes, "rien d'autre ne change", "Le tenseur fake que l'on vous a donné demande"),
+        (penalty_of_a_fixed_draw, "ε uniforme", "votre fonction fixe le hasard"),
         (penalty_of_mixed_pixels, "par image"),
-        (penalty_at_the_reals, "entre vrai et faux"),
-        (penalty_without_graph, "poids du critique"),
-        (penalty_towards_zero, "critique linéaire"),
-        (penalty_one_sided, "constant"),
-        (penalty_of_the_batch, "critique linéaire"),
+        (penalty_at_the_reals, "entre vrai et faux", "la pente est prise aux vraies images"),
+        (penalty_without_graph, "poids du critique", "le graphe de la pente n'est pas gardé"),
+        (penalty_towards_zero, "critique linéaire", "la pénalité tire la pente vers 0, et non vers 1."),
+        (penalty_one_sided, "constant", "vous ne punissez que les pentes supérieures à 1"),
+        (penalty_of_the_batch, "critique linéaire", "la norme est prise sur tout le lot"),
         (lambda critic, real, fake: penalty_by_norm(critic, real, fake).item(), "poids du critique"),
     ),
 }

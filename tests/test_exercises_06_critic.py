@@ -187,22 +187,22 @@ RIGHT = {
 # réponse fausse, et un mot de la propriété qui doit être nommée
 WRONG = {
     "clipped_critic_step": (
-        (critic_clipped_before, "tous les paramètres"),
-        (critic_clipped_gradient, "tous les paramètres"),
+        (critic_clipped_before, "tous les paramètres", "vous écrêtez avant optimizer.step(), qui fait"),
+        (critic_clipped_gradient, "tous les paramètres", "les paramètres ne sont pas écrêtés. p.clamp(…)"),
         (critic_rescaled, "pas de descente, puis"),
-        (critic_keeping_gradients, "pas précédent"),
+        (critic_keeping_gradients, "pas précédent", "il manque optimizer.zero_grad()"),
         (critic_with_new_weights, "sur place"),
-        (critic_bounded_by_frobenius, "produit"),
+        (critic_bounded_by_frobenius, "produit", "c'est la norme de Frobenius"),
         (critic_bounded_before, "produit"),
         (critic_bounded_by_limit, "produit"),
-        (critic_sparing_biases, "tous les paramètres"),
+        (critic_sparing_biases, "tous les paramètres", "les biais ne sont pas écrêtés"),
     ),
     "lazy_penalty": (
-        (lazy_without_factor, "en moyenne"),
+        (lazy_without_factor, "en moyenne", "il manque le facteur every"),
         (lazy_computing_always, "une fois par période"),
         (lazy_at_random, "également espacés"),
         (lazy_never_lazy, "une fois par période"),
-        (lazy_detached, "gradient"),  # graphe de la pénalité perdu
+        (lazy_detached, "gradient", ".item(), ou .detach(), coupe le graphe de la"),  # graphe de la pénalité perdu
         (lazy_returning_nothing, "en moyenne"),
         (lazy_in_bursts, "également espacés"),
     ),
@@ -211,7 +211,17 @@ WRONG = {
 globals().update(exercise_tests(CHAPTER, RIGHT, WRONG))
 
 
+def critic_clamped_with_the_graph(critic, optimizer, loss, limit):
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    for parameter in critic.parameters():
+        parameter.clamp_(-limit, limit)
+    return bound_of(critic)
+
+
 MESSAGES = [
+    ("clipped_critic_step", critic_clamped_with_the_graph, "sous with torch.no_grad():"),
     ("clipped_critic_step", critic_sparing_biases, "pour limit = 0,3"),
     ("lazy_penalty", lazy_without_factor, "corrige D trop peu, ou pas du tout"),
 ]

@@ -91,14 +91,17 @@ RIGHT = {
 }
 WRONG = {
     "gradient_penalty": (
-        (penalty_over_channels, "linéaire"),  # norme sur l'axe des canaux
-        (penalty_with_normal_epsilon, "entre vrai et faux"),  # ε d'une loi normale
+        (penalty_over_channels,
+         "linéaire", "la norme est prise par pixel, sur l'axe des"),  # norme sur l'axe des canaux
+        (penalty_with_normal_epsilon,
+         "entre vrai et faux", "ε suit une loi normale (randn)"),  # ε d'une loi normale
         (penalty_with_one_epsilon, "entre vrai et faux"),  # un seul ε pour le lot
-        (penalty_without_graph, "poids du critique"),  # graphe perdu
-        (penalty_at_real_points, "entre vrai et faux"),  # aux seuls vrais points
-        (penalty_towards_zero, "linéaire"),
+        (penalty_without_graph, "poids du critique", "le graphe de la pente n'est pas gardé"),  # graphe perdu
+        (penalty_at_real_points,
+         "entre vrai et faux", "la pente est prise aux vraies images"),  # aux seuls vrais points
+        (penalty_towards_zero, "linéaire", "la pénalité tire la pente vers 0, et non vers 1."),
         (penalty_through_a_sigmoid, "linéaire"),  # sigmoïde dans un critique
-        (penalty_of_the_mean_score, "linéaire"),
+        (penalty_of_the_mean_score, "linéaire", "les scores sont moyennés avant la dérivée, et"),
     )
 }
 

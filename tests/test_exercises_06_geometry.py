@@ -116,6 +116,17 @@ def slerp_trusting_b(a, b, t):
     return slerp_by_rows(a, safe, t)
 
 
+def slerp_refusing_large_angles(a, b, t):
+    if (F.cosine_similarity(a, b) < -0.99).any():
+        raise ValueError("vecteurs opposés")
+    return slerp_by_rows(a, b, t)
+
+
+def slerp_freezing_small_angles(a, b, t):
+    omega = torch.arccos(F.cosine_similarity(a, b)[:, None].clamp(-1, 1))
+    return torch.where(omega < 0.01, a, slerp_by_rows(a, b, t))
+
+
 def slerp_of_directions(a, b, t):
     return F.normalize(slerp_by_rows(a, b, t), dim=1)
 
@@ -208,27 +219,29 @@ RIGHT = {
 # réponse fausse, et un mot de la propriété qui doit être nommée
 WRONG = {
     "slerp_batch": (
-        (slerp_linear, "sa propre norme"),
-        (slerp_linear_normalised, "vitesse constante"),
-        (slerp_with_one_angle, "de son propre angle"),
+        (slerp_linear, "sa propre norme", "vous interpolez en ligne droite, (1 - t) a + t b"),
+        (slerp_linear_normalised, "vitesse constante", "vous suivez la corde, puis ramenez la norme"),
+        (slerp_with_one_angle, "de son propre angle", "un seul angle sert à tout le lot"),
         (slerp_dividing_by_zero, "b = a"),
         (slerp_without_refusal, "ValueError"),
-        (slerp_backwards, "t = 0"),
+        (slerp_backwards, "t = 0", "a et b sont échangés, ou t et 1 - t."),
         (slerp_of_directions, "t = 0"),
         (slerp_giving_up, "n'en souffrent pas"),
         (slerp_without_clamp, "b = a"),
         (slerp_trusting_b, "ValueError"),
+        (slerp_refusing_large_angles, "proches de 180°", "Seuls deux vecteurs opposés n'en ont pas"),
+        (slerp_freezing_small_angles, "très petits", "sans avancer vers b"),
     ),
     "frechet_distance": (
-        (frechet_by_product, "corrélations"),
+        (frechet_by_product, "corrélations", "vous traitez S_a S_b comme symétrique (eigvalsh)"),
         (frechet_complex, "0"),
-        (frechet_diagonal_only, "corrélations"),
-        (frechet_of_means, "4 tr(S)"),
-        (frechet_not_squared, "‖δ‖²"),
+        (frechet_diagonal_only, "corrélations", "vous ne gardez que les variances"),
+        (frechet_of_means, "4 tr(S)", "il ne reste que l'écart des moyennes"),
+        (frechet_not_squared, "‖δ‖²", "l'écart des moyennes n'est pas au carré"),
         (frechet_without_clamp, "plein rang"),
         (frechet_by_cholesky, "plein rang"),
         (frechet_of_pairs, "tailles différentes"),
-        (frechet_without_two, "0"),
+        (frechet_without_two, "0", "il manque le facteur 2 devant tr((S_a S_b)^½)."),
     ),
 }
 

@@ -29,7 +29,25 @@ def losses_by_cross_entropy(real_logits, fake_logits, real_label=1.0):
 
 def losses_by_logsigmoid(real_logits, fake_logits, real_label=1.0):
     real = -(real_label * F.logsigmoid(real_logits) + (1 - real_label) * F.logsigmoid(-real_logits))
-    return [(real - F.logsigmoid(-fake_logits)).mean(), -F.logsigmoid(fake_logits).mean()]
+    return [real.mean() - F.logsigmoid(-fake_logits).mean(), -F.logsigmoid(fake_logits).mean()]
+
+
+def losses_added_pair_by_pair(real_logits, fake_logits, real_label=1.0):
+    """Une somme avant la moyenne, qui suppose autant de faux que de vrais."""
+    real = -(real_label * F.logsigmoid(real_logits) + (1 - real_label) * F.logsigmoid(-real_logits))
+    return (real - F.logsigmoid(-fake_logits)).mean(), -F.logsigmoid(fake_logits).mean()
+
+
+def losses_with_targets_of_the_reals(real_logits, fake_logits, real_label=1.0):
+    bce = F.binary_cross_entropy_with_logits
+    d_loss = bce(real_logits, torch.full_like(real_logits, real_label))
+    d_loss = d_loss + bce(fake_logits, torch.zeros_like(real_logits))
+    return d_loss, bce(fake_logits, torch.ones_like(real_logits))
+
+
+def losses_of_inverted_signs(real_logits, fake_logits, real_label=1.0):
+    d_loss = F.softplus(real_logits).mean() + F.softplus(-fake_logits).mean()
+    return d_loss, F.softplus(-fake_logits).mean()
 
 
 def losses_on_probabilities(real_logits, fake_logits, real_label=1.0):
@@ -169,6 +187,23 @@ def step_leaving_eval_mode(generator, discriminator, optimizer, real, z):
     return step_detached(generator, discriminator, optimizer, real, z)
 
 
+def step_judging_in_eval_mode(generator, discriminator, optimizer, real, z):
+    discriminator.eval()
+    return step_detached(generator, discriminator, optimizer, real, z)
+
+
+def step_drawing_in_eval_mode(generator, discriminator, optimizer, real, z):
+    generator.eval()
+    loss = step_detached(generator, discriminator, optimizer, real, z)
+    generator.train()
+    return loss
+
+
+def step_erasing_generator_gradients(generator, discriminator, optimizer, real, z):
+    generator.zero_grad()
+    return step_detached(generator, discriminator, optimizer, real, z)
+
+
 def step_freezing(generator, discriminator, optimizer, real, z):
     generator.requires_grad_(False)
     return step_detached(generator, discriminator, optimizer, real, z)
@@ -185,24 +220,30 @@ RIGHT = {
 # réponse fausse, et un mot de la propriété qui doit être nommée
 WRONG = {
     "gan_losses": (
-        (losses_on_probabilities, "±200"),
+        (losses_on_probabilities, "±200", "logarithme après une sigmoïde ou une exponentielle"),
         (losses_clamped, "±200"),
-        (losses_smoothing_fakes, "real_label"),
-        (losses_smoothing_generator, "real_label"),
-        (losses_saturating, "rejeté"),
+        (losses_smoothing_fakes, "real_label", "vous lissez aussi les faux"),
+        (losses_smoothing_generator, "real_label", "vous lissez aussi la cible de G"),
+        (losses_saturating, "rejeté", "c'est la forme saturante, moyenne(log(1 -"),
         (losses_hinge, "perte de D"),
-        (losses_halved, "perte de D"),
-        (losses_swapped, "perte de D"),
+        (losses_of_inverted_signs, "perte de D", "les signes des logits sont inversés"),
+        (losses_with_targets_of_the_reals, "même taille", "la cible n'a pas la forme des logits"),
+        (losses_added_pair_by_pair, "même taille", "6 contre 4"),
+        (losses_halved, "perte de D", "un facteur 1/2 de trop"),
+        (losses_swapped, "perte de D", "les deux pertes sont échangées"),
     ),
     "discriminator_step": (
-        (step_through_generator, "G reste tel quel"),
+        (step_through_generator, "G reste tel quel", "les faux gardent leur graphe, et backward remonte"),
         (step_through_then_cleaned, "ne remonte dans G"),
-        (step_without_zero_grad, "ne comptent pas"),
-        (step_zeroed_after_backward, "un pas de descente"),
-        (step_reversed, "un pas de descente"),
+        (step_without_zero_grad, "ne comptent pas", "il manque optimizer.zero_grad()"),
+        (step_zeroed_after_backward, "un pas de descente", "zero_grad vient après backward"),
+        (step_reversed, "un pas de descente", "les signes des logits sont inversés"),
         (step_without_fakes, "un pas de descente"),
         (step_leaving_eval_mode, "G reste tel quel"),
-        (step_freezing, "G reste tel quel"),
+        (step_freezing, "G reste tel quel", "requires_grad est resté à False"),
+        (step_judging_in_eval_mode, "mode entraînement", "discriminator est passé en mode évaluation"),
+        (step_drawing_in_eval_mode, "mode entraînement", "generator est passé en mode évaluation"),
+        (step_erasing_generator_gradients, "G reste tel quel", "generator.zero_grad()"),
         (step_silent, "est rendue"),
     ),
 }

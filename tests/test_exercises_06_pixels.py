@@ -35,6 +35,10 @@ def pixels_truncated(images):
     return ((images + 1) * 127.5).clamp(0, 255).to(torch.uint8)
 
 
+def pixels_barely_rounded(images):
+    return ((images + 1) * 127.5 + 0.2).clamp(0, 255).to(torch.uint8)
+
+
 def pixels_wrapped(images):
     return ((images + 1) * 127.5).round().long().remainder(256).to(torch.uint8)
 
@@ -131,9 +135,9 @@ RIGHT = {
 # réponse fausse, et un mot de la propriété qui doit être nommée
 WRONG = {
     "denormalise": (
-        (pixels_truncated, "gris le plus proche"),
-        (pixels_wrapped, "ramené à 0"),
-        (pixels_from_zero_one, "256 gris"),  # données laissées dans [0, 1]
+        (pixels_truncated, "gris le plus proche", "vous tronquez au lieu d'arrondir"),
+        (pixels_wrapped, "ramené à 0", "rien ne borne les valeurs"),
+        (pixels_from_zero_one, "256 gris", "vous partez de [0, 1]"),  # données laissées dans [0, 1]
         (pixels_from_mnist_statistics, "256 gris"),  # moyenne 0,1307 et écart-type 0,3081
         (pixels_stretched, "ramené à 0"),
         (pixels_by_256, "256 gris"),
@@ -154,6 +158,7 @@ globals().update(exercise_tests(CHAPTER, RIGHT, WRONG))
 
 
 MESSAGES = [
-    ("denormalise", pixels_truncated, "chacun diminué de 0,4 niveau de gris"),
+    ("denormalise", pixels_truncated, "vous tronquez au lieu d'arrondir"),
+    ("denormalise", pixels_barely_rounded, "chacun diminué de 0,4 niveau de gris"),
 ]
 globals().update(message_tests(CHAPTER, MESSAGES))

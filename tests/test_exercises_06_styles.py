@@ -108,6 +108,11 @@ def latents_by_pool(count, latent_dim, threshold):
     return torch.cat(kept).view(count, latent_dim)
 
 
+def latents_of_a_fixed_draw(count, latent_dim, threshold):
+    torch.manual_seed(0)
+    return latents_redrawn(count, latent_dim, threshold)
+
+
 def latents_clipped(count, latent_dim, threshold):
     return torch.randn(count, latent_dim).clamp(-threshold, threshold)
 
@@ -151,22 +156,23 @@ WRONG = {
     "adain": (
         (adain_over_the_batch, "écart-type"),
         (adain_over_channels, "écart-type"),
-        (adain_without_normalising, "effacé"),
+        (adain_without_normalising, "effacé", "vous ne centrez ni ne réduisez les cartes avant"),
         (adain_only_centred, "écart-type"),
-        (adain_with_one_plus, "écart-type"),
+        (adain_with_one_plus, "écart-type", "vous multipliez par 1 + échelle"),
         (adain_without_epsilon, "constante"),
         (adain_by_variance, "écart-type"),
         (adain_detached, "gradient"),
         (adain_losing_the_drawing, "carte réduite"),
     ),
     "truncated_latents": (
-        (latents_clipped, "non écrêté"),
-        (latents_uniform, "reste la gaussienne"),
+        (latents_clipped, "non écrêté", "vous écrêtez (clamp)"),
+        (latents_uniform, "reste la gaussienne", "vous tirez une loi uniforme (rand)"),
         (latents_shrunk, "reste la gaussienne"),
-        (latents_times_psi, "aucune coordonnée"),
+        (latents_times_psi, "aucune coordonnée", "vous multipliez par le seuil"),
         (latents_redrawn_once, "aucune coordonnée"),
         (latents_positive, "reste la gaussienne"),
         (latents_repeated, "séparément"),
+        (latents_of_a_fixed_draw, "séparément", "votre fonction fixe le hasard (torch.manual_seed"),
         (latents_of_one_number, "séparément"),
     ),
 }

@@ -93,6 +93,21 @@ def init_then_freezes(layer):
     layer.requires_grad_(False)
 
 
+def init_with_new_parameters(layer):
+    if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+        layer.weight = nn.Parameter(0.02 * torch.randn_like(layer.weight))
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+    else:
+        init_by_type(layer)
+
+
+def init_with_variance(layer):
+    init_by_type(layer)
+    if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(layer.weight, 0.0, 0.02**0.5)
+
+
 # --- update_ema ----------------------------------------------------------------------------------------------
 
 
@@ -189,21 +204,23 @@ RIGHT = {
 # réponse fausse, et un mot de la propriété qui doit être nommée
 WRONG = {
     "dcgan_init": (
-        (init_everything, "échelles de BatchNorm2d"),
-        (init_scale_around_zero, "échelles de BatchNorm2d"),
-        (init_forgets_transposed, "transposées ou non"),
+        (init_everything, "échelles de BatchNorm2d", "les échelles de BatchNorm2d sont tirées autour de"),
+        (init_scale_around_zero, "échelles de BatchNorm2d", "les échelles de BatchNorm2d sont tirées autour de"),
+        (init_forgets_transposed, "transposées ou non", "une sorte de convolution est oubliée"),
         (init_touches_linear, "rien d'autre"),
         (init_resets_statistics, "rien d'autre"),
         (init_keeps_biases, "biais"),
         (init_uniform, "transposées ou non"),
-        (init_then_freezes, "entraînables"),
+        (init_then_freezes, "entraînables", "requires_grad vaut False"),
+        (init_with_new_parameters, "les mêmes objets", "un optimiseur déjà construit garde l'ancien"),
+        (init_with_variance, "transposées ou non", "vous prenez 0,02 pour une variance"),
     ),
     "update_ema": (
-        (ema_without_buffers, "tampons réels"),
+        (ema_without_buffers, "tampons réels", "les tampons (statistiques de BatchNorm) ne sont"),
         (ema_fixed_decay, "la moitié du chemin"),
         (ema_in_steps, "en images"),
-        (ema_swapped, "le modèle ne change pas"),
-        (ema_time_constant, "la moitié du chemin"),
+        (ema_swapped, "le modèle ne change pas", "average et model sont échangés"),
+        (ema_time_constant, "la moitié du chemin", "e au lieu de 2"),
         (ema_averaging_buffers, "tampons réels"),
         (ema_with_real_counters, "tampons entiers"),
         (ema_sharing_buffers, "sans partager sa mémoire"),

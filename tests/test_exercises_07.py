@@ -84,6 +84,17 @@ def path_with_nan(a, b, t):
     return ((1 - t) * na + t * nb) * (((1 - t) * w).sin() * u + (t * w).sin() * v) / w.sin()
 
 
+def path_refusing_large_angles(a, b, t):
+    if (F.cosine_similarity(a, b) < -0.99).any():
+        raise ValueError("vecteurs opposés")
+    return path_by_formula(a, b, t)
+
+
+def path_freezing_small_angles(a, b, t):
+    frozen = (F.cosine_similarity(a, b) > 0.9999) & ((a - b).norm(dim=1) > 1e-6) & (a.norm(dim=1) < 4)
+    return torch.where(frozen[:, None], a, path_by_formula(a, b, t))
+
+
 # --- latent_discriminator_loss -------------------------------------------------------------------------------
 
 
@@ -222,27 +233,29 @@ RIGHT = {
 # réponse fausse, et un mot de la propriété qui doit être nommée
 WRONG = {
     "slerp_path": (
-        (lerp, "linéairement"),
+        (lerp, "linéairement", "vous interpolez en ligne droite, (1 - t) a + t b"),
         (path_of_one_angle, "son propre angle"),
         (path_without_norm, "rend a"),
-        (path_of_raw_vectors, "linéairement"),
-        (path_normalised_lerp, "vitesse constante"),
-        (path_with_nan, "NaN"),
-        (lambda a, b, t: slerp(b, a, t), "rend a"),
+        (path_of_raw_vectors, "linéairement", "vous tournez a et b eux-mêmes"),
+        (path_normalised_lerp, "vitesse constante", "vous suivez la corde, puis ramenez la norme"),
+        (path_with_nan, "NaN", "traitez à part un angle presque nul"),
+        (path_refusing_large_angles, "proches de 180°", "Seuls deux vecteurs opposés n'en ont pas"),
+        (path_freezing_small_angles, "très petits", "sans avancer vers b"),
+        (lambda a, b, t: slerp(b, a, t), "rend a", "a et b sont échangés, ou t et 1 - t."),
     ),
     "latent_discriminator_loss": (
-        (latent_backwards, "le faux est le code"),
+        (latent_backwards, "le faux est le code", "vrai et faux sont échangés"),
         (latent_with_graph, "l'encodeur n'en reçoit pas"),
-        (latent_with_variance, "σ"),
-        (latent_without_noise, "σ"),
+        (latent_with_variance, "σ", "exp(log σ²) est la variance"),
+        (latent_without_noise, "σ", "les codes sont μ seul"),
         (latent_with_one_epsilon, "par coordonnée"),
-        (latent_halved, "constant"),
+        (latent_halved, "constant", "un facteur 1/2 de trop"),
         (latent_detached, "D reçoit un gradient"),
     ),
     "inversion_step": (
-        (step_upwards, "descend"),
-        (step_without_prior, "a priori"),
-        (step_averaged, "comme si elle était seule"),
+        (step_upwards, "descend", "le signe du pas est inversé"),
+        (step_without_prior, "a priori", "prior n'est pas employé."),
+        (step_averaged, "comme si elle était seule", "la perte est une moyenne sur le lot"),
         (step_over_pixels, "par pixel"),
         (step_towards_zero, "a priori"),
         (step_in_place, "ne changent"),

@@ -165,12 +165,12 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "le résultat est en float32, de même forme, et l'entrée reste intacte",
                 gives_floats,
-                "en uint8 les calculs débordent ou s'arrondissent ; modifier l'entrée abîme le jeu de données.",
+                "la suite du carnet attend du float32, cette forme, et un jeu de données que rien n'a modifié.",
             ),
             Property(
                 "l'échelle est la même pour tous les pixels de toutes les images",
                 same_scale_everywhere,
-                "deux images d'intensités différentes deviendraient la même : D jugerait d'autres données.",
+                "D jugerait d'autres images que celles du jeu de données.",
             ),
         ),
         (
@@ -190,17 +190,17 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "la perte est -moyenne(log D(x)) - moyenne(log(1 - D(G(z))))",
                 discriminator_formula,
-                "D apprendrait autre chose que séparer le vrai du faux.",
+                "D ne descendrait plus la perte de l'article : ses courbes ne se compareraient à aucune autre.",
             ),
             Property(
                 "real_label ne change que la cible des vrais : 0,9 et non 1",
                 smoothing_touches_reals_only,
-                "sans lissage des vrais D reste trop sûr de lui ; lisser les faux déplace l'optimum de D.",
+                "avec real_label = 0,9, D ne viserait pas 0,9 pour les vrais et 0 pour les faux.",
             ),
             Property(
                 "de grands logits donnent une perte finie et juste",
                 discriminator_survives_large_logits,
-                "log(sigmoïde(-200)) vaut -∞ en float32 : un seul exemple suffit à tout changer en NaN.",
+                "un seul exemple très mal noté fausserait la perte de tout le lot, ou la changerait en NaN.",
             ),
         ),
         (
@@ -222,17 +222,17 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "la perte est -moyenne(log D(G(z)))",
                 generator_formula,
-                "G chercherait autre chose que passer pour vrai.",
+                "G ne descendrait plus la perte non saturante : ses courbes ne se compareraient à aucune autre.",
             ),
             Property(
                 "un faux rejeté avec assurance donne la pente la plus forte",
                 rejected_fakes_still_teach,
-                "au début de l'entraînement, quand D reconnaît tous les faux, G n'apprendrait rien.",
+                "au début de l'entraînement, quand D reconnaît tous les faux, G ne recevrait pas la pente attendue.",
             ),
             Property(
                 "de grands logits donnent une perte finie et juste",
                 generator_survives_large_logits,
-                "log(sigmoïde(-200)) vaut -∞ en float32 : G deviendrait NaN.",
+                "un seul faux bien reconnu fausserait la perte de G, ou la changerait en NaN.",
             ),
         ),
         (
@@ -247,12 +247,12 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "D* vaut 1/2 là où vrais et faux ont la même densité",
                 half_where_equal,
-                "l'équilibre ne serait pas p = q.",
+                "à l'équilibre, où p = q, D ne répondrait plus 1/2.",
             ),
             Property(
                 "D* vaut 1 là où il n'y a que du vrai, 0 là où il n'y a que du faux",
                 sure_where_alone,
-                "vrais et faux échangent leurs rôles, ou D doute sans raison.",
+                "D se tromperait là où aucun doute n'est permis.",
             ),
             Property(
                 "entre deux gaussiennes d'écart-type 1, D* est une sigmoïde",

@@ -73,12 +73,24 @@ def initialised(answer: Callable) -> nn.Sequential:
     return layers
 
 
-def expect_law(values: Tensor, mean: float, std: float, what: str) -> None:
+def expect_same_parameters(layers: nn.Module, before: list[nn.Parameter]) -> None:
+    """Lève Broken si un paramètre de `layers` n'est plus l'objet de `before`, ou ne s'entraîne plus."""
+    if any(now is not old for now, old in zip(layers.parameters(), before, strict=True)):
+        raise Broken(
+            "Un paramètre a été remplacé par un autre (nn.Parameter) : un optimiseur déjà construit garde l'ancien. "
+            "Écrivez dans celui qui existe : nn.init.normal_(layer.weight, …)."
+        )
+    if any(not p.requires_grad or p.grad_fn is not None for p in layers.parameters()):
+        raise Broken("Un paramètre n'est plus entraînable (requires_grad vaut False, ou il porte un graphe).")
+
+
+def expect_normal(values: Tensor, mean: float, std: float, what: str) -> None:
     """Lève Broken si `values` ne ressemble pas à des tirages de N(mean, std²), à cinq erreurs-types près."""
-    count = values.numel()
-    expect_close(values.mean(), mean, f"{what} : moyenne", 5 * std / count**0.5)
-    if not 1 - 4 / count**0.5 < float(values.std()) / std < 1 + 4 / count**0.5:
-        raise Broken(f"{what}. Écart-type obtenu {number(values.std())}, attendu {number(std)}.")
+    values, count = values.detach(), values.numel()
+    got_mean, got_std = values.mean().item(), values.std().item()
+    if abs(got_mean - mean) > 5 * std / count**0.5 or abs(got_std / std - 1) > 4 / count**0.5:
+        got = f"N({number(round(got_mean, 4))} ; {number(round(got_std, 4))}²)"
+        raise Broken(f"{what} : obtenu {got}, attendu N({number(mean)} ; {number(std)}²).")
 
 
 def convolutions_are_normal(answer: Callable) -> None:
@@ -87,7 +99,7 @@ def convolutions_are_normal(answer: Callable) -> None:
     for i, name in names.items():
         what = f"Poids d'{name}"
         weight = (layers[i][0] if i == 3 else layers[i]).weight.detach()
-        expect_law(weight, 0.0, 0.02, what)
+        expect_normal(weight, 0.0, 0.02, what)
         if float(weight.abs().max()) < 0.05:
             raise Broken(f"{what} : aucun ne dépasse 0,05 en valeur absolue ; ce n'est pas une loi normale.")
 
@@ -95,7 +107,7 @@ def convolutions_are_normal(answer: Callable) -> None:
 def batch_norm_scales_are_around_one(answer: Callable) -> None:
     layers = initialised(answer)
     scales = torch.cat([layers[1].weight.detach(), layers[3][1].weight.detach()])
-    expect_law(scales, 1.0, 0.02, "Échelles (weight) des BatchNorm2d")
+    expect_normal(scales, 1.0, 0.02, "Échelles (weight) des BatchNorm2d")
 
 
 def biases_are_zero(answer: Callable) -> None:
@@ -104,12 +116,16 @@ def biases_are_zero(answer: Callable) -> None:
         expect_close(layers[i].bias.detach(), torch.zeros_like(layers[i].bias), f"Biais de {what}")
 
 
+def linear_layers_are_left_alone(answer: Callable) -> None:
+    weight = initialised(answer)[5].weight.detach()
+    expect_close(weight, torch.full_like(weight, 3.0), "Poids de la couche Linear, qui valaient 3 partout")
+
+
 def weights_still_learn(answer: Callable) -> None:
-    layers = initialised(answer)
-    if any(not p.requires_grad or p.grad_fn is not None for p in layers.parameters()):
-        raise Broken(
-            "Un paramètre n'est plus une feuille entraînable (requires_grad vaut False, ou il a un graphe)."
-        )
+    layers = network()
+    before = list(layers.parameters())
+    answer(layers)
+    expect_same_parameters(layers, before)
     x = torch.randn(2, 40, 2, 2, generator=torch.Generator().manual_seed(1))
     layers[:5](x).sum().backward()
     if layers[0].weight.grad is None:
@@ -123,17 +139,17 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "sans marge, un étage donne (n - 1) s + k",
                 size_of_one_layer,
-                "les étages ne s'emboîtent pas : D refuse les images de G, ou la première couche rend 1 × 1.",
+                "les étages ne s'emboîtent plus : D refuserait les images de G.",
             ),
             Property(
                 "la marge p se retire des deux côtés",
                 size_counts_padding_on_both_sides,
-                "le côté ne double pas exactement : 9, 19, 39… au lieu de 8, 16, 32.",
+                "d'un étage à l'autre, le côté ne doublerait pas exactement.",
             ),
             Property(
                 "output_padding s'ajoute, une seule fois",
                 size_adds_output_padding_once,
-                "avec un noyau impair, il manque un pixel à chaque étage : 4, 7, 13, 25 au lieu de 4, 8, 16, 32.",
+                "avec un noyau impair, le côté ne doublerait pas exactement.",
             ),
             Property(
                 "chaque étage part de la taille rendue par le précédent",
@@ -153,12 +169,12 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "les poids des convolutions, transposées ou non, suivent N(0 ; 0,02²)",
                 convolutions_are_normal,
-                "les activations ne partent pas à l'échelle de l'article ; une couche oubliée garde la sienne.",
+                "les activations ne partiraient pas à l'échelle de l'article.",
             ),
             Property(
                 "les échelles de BatchNorm2d suivent N(1 ; 0,02²)",
                 batch_norm_scales_are_around_one,
-                "autour de 0, chaque étage divise tout par cinquante : G rend du gris et D ne lui apprend rien.",
+                "ce ne serait pas le départ de l'article : près de 1, un peu différent d'une carte à l'autre.",
             ),
             Property(
                 "les biais de ces couches sont nuls",
@@ -166,9 +182,14 @@ EXERCISES: dict[str, Exercise] = {
                 "chaque carte part avec un décalage que rien ne justifie.",
             ),
             Property(
-                "les paramètres restent entraînables",
+                "les poids d'une couche Linear ne changent pas",
+                linear_layers_are_left_alone,
+                "l'article ne dit rien de cette couche : elle perdrait l'échelle que PyTorch lui a donnée.",
+            ),
+            Property(
+                "les paramètres restent les mêmes objets, entraînables",
                 weights_still_learn,
-                "l'optimiseur ne peut plus les modifier.",
+                "l'optimiseur ne pourrait plus les modifier.",
             ),
         ),
         (

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gan_course.exercises.report import Exercise, Property, expect_close, expect_shape, number, show
+from gan_course.exercises.report import Broken, Exercise, Property, expect_close, expect_shape, number, show
 
 
 # slerp(a, b, t) : deux vecteurs (D,) de même norme
@@ -45,9 +45,33 @@ def slerp_turns_at_constant_speed(answer: Callable) -> None:
 
 
 def slerp_of_a_point_with_itself(answer: Callable) -> None:
+    exact = 3 * torch.eye(6)[0]  # le cosinus vaut 1, sans arrondi
+    expect_close(answer(exact.clone(), exact.clone(), 0.4), exact, "b = a = (3, 0, 0, 0, 0, 0), un angle nul", 1e-3)
     for _ in range(20):  # le cosinus de certains dépasse 1 d'un arrondi
         a, _ = pair(1.0)
-        expect_close(answer(a.clone(), a.clone(), 0.4), a, "b = a, un angle nul", 1e-3)
+        got = answer(a.clone(), a.clone(), 0.4)
+        if isinstance(got, Tensor) and got.isnan().any():
+            raise Broken("b = a, un angle nul à l'arrondi près : le résultat contient nan.")
+        expect_close(got, a, "b = a, un angle nul", 1e-3)
+
+
+def slerp_turns_at_every_angle(answer: Callable) -> None:
+    for angle in (0.005, 3.1):
+        a, b = pair(angle)
+        ratios = [math.sin(share * angle) / math.sin(angle) for share in (0.6, 0.4)]
+        what = f"Chemin parcouru à t = 0,4, rapporté à ‖b - a‖, pour un angle de {number(math.degrees(angle))}°"
+        try:
+            got = answer(a.clone(), b.clone(), 0.4)
+        except ValueError:
+            raise Broken(
+                f"Angle de {number(math.degrees(angle))}° : votre fonction lève ValueError, or le chemin est bien "
+                "défini. Seuls deux vecteurs opposés n'en ont pas."
+            ) from None
+        expect_shape(got, (6,), "a et b de forme (6,)")
+        size, expected = (b - a).norm(), ratios[0] * a + ratios[1] * b
+        if angle < 1 and torch.equal(got.float(), a):
+            raise Broken(f"Angle de {number(math.degrees(angle))}° : t = 0,4 rend a, sans avancer vers b.")
+        expect_close((got.float() - a) / size, (expected - a) / size, what, 0.02)
 
 
 # remove_component(direction, other) : ce qui, dans une direction, ne doit rien à l'autre
@@ -104,12 +128,17 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "l'angle parcouru est proportionnel à t",
                 slerp_turns_at_constant_speed,
-                "l'image change par à-coups : lentement aux bouts, vite au milieu, ou l'inverse.",
+                "le long du chemin, l'image changerait par à-coups.",
             ),
             Property(
                 "si b = a, le résultat est a et non NaN",
                 slerp_of_a_point_with_itself,
-                "une division par sin 0 remplit l'image de NaN.",
+                "une promenade dont deux étapes sont égales perdrait son image.",
+            ),
+            Property(
+                "les angles très petits et proches de 180° se parcourent comme les autres",
+                slerp_turns_at_every_angle,
+                "certaines promenades s'arrêteraient, ou resteraient sur place.",
             ),
         ),
         (
@@ -137,12 +166,12 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "seule la part le long de other est retirée",
                 only_the_other_is_removed,
-                "on perd, avec le sourire, une partie des lunettes.",
+                "la direction perdrait, ou déformerait, ce qu'il fallait en garder.",
             ),
             Property(
                 "les deux directions données restent intactes",
                 entries_are_untouched,
-                "la direction d'origine est perdue pour la suite du carnet.",
+                "la direction reçue serait perdue pour la suite du carnet.",
             ),
         ),
         (

@@ -6,14 +6,8 @@ import torch
 from torch import nn
 
 from gan_course.exercises import chapter03_obedience
-from gan_course.exercises.report import (
-    Broken,
-    Exercise,
-    Property,
-    expect_close,
-    expect_gradient,
-    expect_shape,
-)
+from gan_course.exercises.expect import Broken, expect_close, expect_gradient, expect_shape
+from gan_course.exercises.report import Exercise, Property
 
 IMAGES = torch.arange(2 * 3 * 4 * 5).view(2, 3, 4, 5) / 120  # ni carrées ni grises : rien ne doit le supposer
 LABELS = torch.tensor([2, 0])
@@ -116,17 +110,17 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "les C premiers canaux sont ceux de l'image, inchangés",
                 planes_keep_the_image,
-                "D jugerait une image déformée par son étiquette, ou le lot serait abîmé pour le pas suivant.",
+                "D ne trouverait plus l'image intacte, là où il l'attend.",
             ),
             Property(
                 "le plan de la classe y vaut 1 partout, les autres 0",
                 planes_say_the_class,
-                "D apprend une correspondance entre images et classes qui n'est pas celle des données.",
+                "D ne saurait pas à quelle classe comparer l'image.",
             ),
             Property(
                 "le gradient par rapport à x passe à travers",
                 planes_let_the_gradient_through,
-                "G ne reçoit plus aucun gradient, et les pénalités R1 et R2 ne se calculent plus.",
+                "G ne recevrait pas le gradient de D, et les pénalités R1 et R2 seraient fausses.",
             ),
         ),
         (
@@ -142,7 +136,7 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "il y a un score par image : (B,)",
                 projection_gives_one_score_per_image,
-                "la perte comparerait chaque image à toutes les autres, sans que PyTorch s'en plaigne.",
+                "la perte attend un score par image : elle s'arrêterait, ou moyennerait autre chose.",
             ),
             Property(
                 "si e(y) = 0, le score est ψ(h) : il ne dépend pas de y",
@@ -152,12 +146,12 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "si ψ = 0, le score est le produit scalaire ⟨e(y), h⟩ de chaque image",
                 projection_adds_a_dot_product,
-                "D ne mesure plus l'accord entre l'image et sa classe : G n'a plus de raison d'obéir.",
+                "D mesurerait mal l'accord entre l'image et sa classe, qui seul pousse G à obéir.",
             ),
             Property(
                 "seules les lignes de e demandées apprennent, et de leur image",
                 projection_teaches_only_the_asked_class,
-                "les classes se mélangent dans la table, ou n'apprennent pas.",
+                "une classe n'apprendrait pas de ses seules images.",
             ),
         ),
         (

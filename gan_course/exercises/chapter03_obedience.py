@@ -10,6 +10,7 @@ from gan_course.exercises.report import (
     Exercise,
     Property,
     expect_close,
+    expect_fresh,
     expect_shape,
     kind_of,
     show,
@@ -51,6 +52,7 @@ def grid_columns_share_z(answer: Callable) -> None:
 
 def grid_columns_differ(answer: Callable) -> None:
     z, _ = asked_grid(answer, 2, 500, 8)
+    expect_fresh(z, asked_grid(answer, 2, 500, 8)[0], "Deux grilles de suite")
     first = z[:500]
     if torch.pdist(first[:50]).min() < 1e-3:
         raise Broken("Deux colonnes ont le même z.")
@@ -101,7 +103,7 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "une ligne de la grille est une classe : 0 partout, puis 1 partout…",
                 grid_rows_are_classes,
-                "les chiffres se lisent en diagonale, et la grille ne montre plus si G obéit.",
+                "la grille ne montrerait plus si G obéit.",
             ),
             Property(
                 "dans une colonne, toutes les classes partagent le même z",
@@ -111,7 +113,7 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "les colonnes ont des z différents, tirés de N(0, I)",
                 grid_columns_differ,
-                "toutes les colonnes se ressemblent sans que G y soit pour rien, ou z n'est pas de la loi apprise.",
+                "la grille ne montrerait pas la diversité de G, sur des z de la loi apprise.",
             ),
         ),
         (
@@ -132,8 +134,7 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "la moyenne se fait parmi les images demandées dans chaque classe",
                 accuracy_is_per_asked_class,
-                "diviser par le nombre d'images lues k, c'est mesurer autre chose (la précision du jugement) ; "
-                "diviser par toutes les images écrase les classes.",
+                "ce ne serait plus la part des images d'une classe que l'on reconnaît pour telles.",
             ),
             Property(
                 "l'ordre des images ne compte pas",

@@ -9,16 +9,8 @@ import torch
 from torch import Tensor
 
 from gan_course.exercises import shared
-from gan_course.exercises.report import (
-    Broken,
-    Exercise,
-    Property,
-    expect_close,
-    expect_gradient,
-    expect_shape,
-    number,
-    values_of,
-)
+from gan_course.exercises.expect import Broken, expect_close, expect_gradient, expect_shape, number, values_of
+from gan_course.exercises.report import Exercise, Property
 
 # --- emd_1d(p, q, positions) ---------------------------------------------------------------------------------
 
@@ -146,8 +138,8 @@ def any_matrix_works(bound: Callable) -> None:
 
 
 def layers_multiply(bound: Callable) -> None:
-    first, second = torch.diag(torch.tensor([2.0, 1.0])), torch.diag(torch.tensor([1.0, 3.0]))
-    expect_close(bound([first, second]), 6.0, "Deux couches, diag(2 ; 1) puis diag(1 ; 3)", 1e-4)
+    first, second = torch.diag(torch.tensor([2.0, 1.0])), torch.diag(torch.tensor([1.8, 3.0]))
+    expect_close(bound([first, second]), 6.0, "Deux couches, diag(2 ; 1) puis diag(1,8 ; 3)", 1e-4)
     expect_close(bound([2 * torch.eye(3)] * 5), 32.0, "Cinq couches qui doublent", 1e-4)
 
 
@@ -186,13 +178,12 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "les tas du cours sont à distance 2/3",
                 course_table,
-                "votre calcul et celui fait à la main ne s'accordent pas : ce que l'un porte à droite et l'autre à "
-                "gauche ne se compense pas.",
+                "votre calcul et celui fait à la main ne s'accordent pas.",
             ),
             Property(
                 "décaler les positions ne change rien, les multiplier par 10 multiplie la distance par 10",
                 distance_has_the_unit_of_positions,
-                "les écarts entre positions sont mal comptés : la distance dépendrait de la grille choisie.",
+                "deux lois voisines, lues sur deux grilles, n'auraient pas des distances comparables.",
             ),
         ),
         (
@@ -207,8 +198,7 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "pentes égales à 1 : il reste moyenne(faux) - moyenne(vrais)",
                 good_slopes_leave_the_gap,
-                "au mauvais signe, le critique noterait les faux au-dessus des vrais ; avec une sigmoïde, ses scores "
-                "ne mesureraient plus une distance.",
+                "l'opposé de la perte du critique ne serait plus l'écart de ses scores, donc plus une distance.",
             ),
             Property(
                 "ajouter une constante à tous les scores ne change rien",
@@ -218,12 +208,12 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "une pente s coûte weight × (s - 1)²",
                 slopes_away_from_one_cost,
-                "le critique n'est plus tenu à une pente de 1 : son écart de scores n'a plus d'échelle.",
+                "le critique ne serait pas ramené comme il faut à une pente de 1, qui donne leur échelle à ses scores.",
             ),
             Property(
                 "les pentes sont jugées une par une, puis moyennées",
                 each_slope_counts,
-                "une image trop raide en excuserait une autre trop plate : la contrainte ne tiendrait nulle part.",
+                "chaque image ne répondrait plus de sa propre pente.",
             ),
             Property(
                 "le gradient remonte aux scores et aux pentes",
@@ -243,19 +233,17 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "une seule couche : le plus grand étirement de sa matrice",
                 one_layer_is_its_largest_stretch,
-                "la norme de Frobenius surestime l'étirement, d'autant plus que la couche est large : divisé par elle, "
-                "le critique serait trop plat.",
+                "divisé par une borne trop grande, le critique serait trop plat ; par une trop petite, trop raide.",
             ),
             Property(
                 "la matrice n'a pas besoin d'être carrée",
                 any_matrix_works,
-                "la première et la dernière couche d'un critique ne sont jamais carrées.",
+                "la première et la dernière couche d'un critique, jamais carrées, seraient mal mesurées.",
             ),
             Property(
                 "les bornes des couches se multiplient",
                 layers_multiply,
-                "additionnées, ou prises sur le produit des matrices, elles oublient les ReLU, et ce qui s'étire "
-                "d'une couche à l'autre.",
+                "la pente du réseau entier ne serait pas bornée par ce nombre, ou le serait trop largement.",
             ),
             Property(
                 "aucune pente du réseau ne dépasse la borne",

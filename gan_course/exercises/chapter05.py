@@ -112,22 +112,22 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "décaler un nuage de δ coûte ‖δ‖²",
                 shift_costs_its_squared_length,
-                "l'unité n'est plus celle du FID : le résultat ne se compare à aucun autre.",
+                "le résultat ne se comparerait à aucun FID.",
             ),
             Property(
                 "étaler un nuage coûte le carré de l'écart des écarts-types",
                 spread_costs_the_gap_of_deviations,
-                "un générateur effondré, trop peu varié, passerait inaperçu ou serait mal puni.",
+                "un générateur trop peu varié n'aurait pas la note qu'il mérite.",
             ),
             Property(
                 "les deux nuages peuvent avoir des tailles différentes",
                 clouds_may_differ_in_size,
-                "comparer les lignes deux à deux n'a pas de sens : aucune image n'est la réponse d'une autre.",
+                "on ne pourrait pas comparer 10 000 vraies images à 5 000 fausses.",
             ),
             Property(
                 "les corrélations sont ignorées : à mêmes moyennes et écarts-types, 0",
                 correlations_are_ignored,
-                "ce n'est pas la distance demandée ; elle coûte une racine de matrice de plus.",
+                "ce ne serait pas la distance demandée, qui se calcule coordonnée par coordonnée.",
             ),
         ),
         (
@@ -148,12 +148,12 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "chaque carte prend la moyenne de celle du style",
                 transfer_takes_the_mean,
-                "la teinte ne passe pas d'une image à l'autre.",
+                "la teinte du style ne passerait pas telle quelle.",
             ),
             Property(
                 "chaque carte prend l'écart-type de celle du style",
                 transfer_takes_the_deviation,
-                "le contraste ne passe pas, ou les images du lot se mélangent.",
+                "le contraste du style ne passerait pas tel quel.",
             ),
             Property(
                 "l'éclairage du contenu n'a plus d'effet",
@@ -163,7 +163,7 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "le dessin du contenu est conservé",
                 transfer_keeps_the_drawing,
-                "AdaIN ne doit changer que deux nombres par carte ; ici l'image elle-même est perdue.",
+                "AdaIN ne doit changer que deux nombres par carte : ici, le dessin change.",
             ),
             Property(
                 "une carte constante ne donne pas nan",

@@ -82,12 +82,12 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "entre les deux, psi est la fraction du chemin gardée",
                 psi_is_a_fraction_of_the_way,
-                "la courbe précision-rappel serait parcourue à l'envers, ou pas du tout.",
+                "la courbe précision-rappel ne serait pas parcourue comme psi l'annonce.",
             ),
             Property(
                 "seules les `layers` premières couches sont tronquées",
                 fine_layers_are_spared,
-                "les couleurs s'affadiraient avec la pose, alors que l'on voulait n'assagir que la pose.",
+                "on ne pourrait pas assagir la pose en laissant les couleurs libres.",
             ),
             Property(
                 "les styles donnés ne sont pas modifiés",
@@ -123,7 +123,7 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "aux deux extrêmes, on retrouve l'un des deux parents",
                 extremes_copy_one_parent,
-                "la coupure est décalée d'une couche.",
+                "aucune coupure ne redonnerait les images de départ.",
             ),
         ),
         (

@@ -155,17 +155,17 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "l'entrée de G est (B, D + K), celle de D est (B, C + K, H, W), en float32",
                 inputs_have_room_for_the_class,
-                "un lot où manque la dernière classe n'aurait pas assez de plans, et le réseau le refuserait.",
+                "les deux réseaux, faits pour K classes, refuseraient leur entrée.",
             ),
             Property(
                 "z et x viennent d'abord, inchangés",
                 inputs_begin_with_noise_and_image,
-                "le bruit ou l'image sont abîmés, ou leurs places changent d'un lot à l'autre.",
+                "les réseaux ne trouveraient plus le bruit et l'image intacts, là où ils les attendent.",
             ),
             Property(
                 "G reçoit le code 1 parmi K de sa classe",
                 generator_is_told_the_class,
-                "un numéro n'est pas une quantité : la classe 8 passerait pour le double de la classe 4.",
+                "G ne saurait pas quelle classe dessiner.",
             ),
             Property(
                 "D reçoit K plans constants : 1 partout sur celui de la même classe, 0 sur les autres",
@@ -193,7 +193,7 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "il y a un logit par image : (B,)",
                 one_logit_per_image,
-                "la perte comparerait chaque image à toutes les autres, sans que PyTorch s'en plaigne.",
+                "la perte attend un logit par image : elle s'arrêterait, ou moyennerait autre chose.",
             ),
             Property(
                 "si e(y) = 0, le logit est ψ(h), quelle que soit la classe",
@@ -203,17 +203,17 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "si ψ = 0, le logit est le produit scalaire ⟨e(y), h⟩ de chaque image",
                 without_psi_a_dot_product_remains,
-                "D ne mesure plus l'accord entre l'image et sa classe : G n'a plus de raison d'obéir.",
+                "D mesurerait mal l'accord entre l'image et sa classe, qui seul pousse G à obéir.",
             ),
             Property(
                 "h est la somme des cartes sur toutes leurs positions",
                 positions_are_summed,
-                "le logit dépendrait de l'endroit où est le motif, ou de la taille de l'image.",
+                "D compterait mal combien de fois un motif paraît dans l'image.",
             ),
             Property(
                 "seules les lignes de e demandées apprennent, chacune de son image",
                 only_the_asked_rows_learn,
-                "les classes se mélangent dans la table, ou n'apprennent pas.",
+                "une classe n'apprendrait pas de ses seules images.",
             ),
         ),
         (

@@ -25,6 +25,7 @@ def critic_step(
         for parameter in critic.parameters():
             parameter.uniform_(-0.25, 0.25)
         critic[0].bias.fill_(0.5)  # déjà hors des bornes : un pas ne l'y ramène pas, l'écrêtage si
+        critic[0].weight[0] = 0.5
     real, fake = torch.randn(8, 3), torch.randn(8, 3) + 2
     loss = critic(fake).mean() - critic(real).mean()
     parameters = list(critic.parameters())
@@ -173,23 +174,22 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "le critique fait son pas de descente, puis ses paramètres sont écrêtés",
                 clipping_comes_after_the_step,
-                "écrêtés avant, ils débordent aussitôt ; divisés au lieu d'être écrêtés, ceux qui allaient bien "
-                "changent.",
+                "les poids d'après ne seraient pas ceux de l'algorithme de WGAN.",
             ),
             Property(
                 "les gradients d'un pas précédent ne comptent pas",
                 old_gradients_do_not_count,
-                "chaque pas referait tous les précédents : le critique s'emballe jusqu'aux bornes.",
+                "chaque pas referait en partie les précédents.",
             ),
             Property(
                 "l'écrêtage se fait sur place, hors du graphe",
                 weights_are_clipped_in_place,
-                "l'optimiseur ferait avancer des poids que le critique n'utilise plus.",
+                "l'optimiseur ne ferait plus avancer les poids du critique.",
             ),
             Property(
                 "la borne rendue est le produit des plus grands étirements des couches linéaires",
                 the_bound_is_a_product,
-                "une borne fausse, ou calculée avant l'écrêtage, ne dit rien de la pente du critique que G affronte.",
+                "le nombre rendu ne dirait rien de la pente du critique que G affronte.",
             ),
         ),
         (
@@ -210,17 +210,17 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "en moyenne sur les pas, le terme vaut weight × pénalité",
                 the_mean_is_the_plain_penalty,
-                "sans le facteur `every`, la pénalité pèserait `every` fois moins : D s'emballe doucement.",
+                "la pénalité ne pèserait pas ce que dit weight : le réglage de l'article ne se transposerait pas.",
             ),
             Property(
                 "penalty() n'est appelée qu'une fois par période",
                 work_is_done_once_per_period,
-                "le calcul que l'on voulait épargner a quand même lieu : on a seulement compliqué le code.",
+                "le temps de calcul ne serait pas celui que l'on voulait.",
             ),
             Property(
                 "les pas pénalisés sont également espacés",
                 the_period_is_regular,
-                "par à-coups irréguliers, D est laissé libre trop longtemps.",
+                "D serait laissé libre trop longtemps entre deux pénalités.",
             ),
             Property(
                 "every = 1 redonne la pénalité ordinaire",
@@ -230,7 +230,7 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "le terme garde son gradient",
                 the_term_still_teaches,
-                "la pénalité s'ajoute à la courbe mais corrige D trop peu, ou pas du tout.",
+                "la pénalité s'ajouterait à la courbe sans corriger D comme il faut.",
             ),
         ),
         (

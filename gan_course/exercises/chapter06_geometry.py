@@ -6,15 +6,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gan_course.exercises.report import (
-    Broken,
-    Exercise,
-    Property,
-    expect_close,
-    expect_shape,
-    kind_of,
-    number,
-)
+from gan_course.exercises.chapter02_latent import slerp_turns_at_every_angle
+from gan_course.exercises.expect import Broken, expect_close, expect_shape, kind_of, number
+from gan_course.exercises.report import Exercise, Property
 
 # --- slerp_batch(a, b, t) ------------------------------------------------------------------------------------
 
@@ -191,23 +185,27 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "chaque ligne garde sa propre norme",
                 every_row_keeps_its_norm,
-                "le chemin coupe par l'intérieur, où G n'a presque jamais été entraîné : images grises à mi-chemin.",
+                "le chemin quitte les normes sur lesquelles G a été entraîné.",
             ),
             Property(
                 "chaque ligne tourne à vitesse constante, de son propre angle",
                 every_row_turns_at_its_speed,
-                "un angle commun à tout le lot, ou une corde au lieu d'un arc : l'image change par à-coups.",
+                "le long du chemin, l'image changerait par à-coups.",
             ),
             Property(
                 "une ligne où b = a reste en place, sans nan, et les autres n'en souffrent pas",
                 equal_rows_stay_where_they_are,
-                "une division par sin 0, ou un cosinus qui dépasse 1, met des nan dans le lot ; traiter tout le lot "
-                "comme cette ligne fige les autres.",
+                "deux étapes égales dans une seule ligne gâcheraient le lot.",
+            ),
+            Property(
+                "les angles très petits et proches de 180° se parcourent comme les autres",
+                lambda answer: slerp_turns_at_every_angle(lambda a, b, t: answer(a[None], b[None], t)[0]),
+                "certaines promenades s'arrêteraient, ou resteraient sur place.",
             ),
             Property(
                 "deux vecteurs opposés, ou un vecteur nul, sont refusés par ValueError",
                 impossible_rows_are_refused,
-                "vous montreriez un chemin inventé par les erreurs d'arrondi, sans que rien ne le dise.",
+                "un chemin inventé par les erreurs d'arrondi serait montré sans que rien ne le dise.",
             ),
         ),
         (
@@ -232,22 +230,22 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "décaler un nuage de δ coûte ‖δ‖²",
                 a_shift_costs_its_square,
-                "l'unité n'est plus celle du FID : le résultat ne se compare à aucun autre.",
+                "le résultat ne se comparerait à aucun FID.",
             ),
             Property(
                 "l'étaler trois fois coûte 4 tr(S)",
                 a_stretch_costs_its_gap,
-                "un générateur effondré, trop peu varié, passerait inaperçu ou serait mal puni.",
+                "un générateur trop peu varié n'aurait pas la note qu'il mérite.",
             ),
             Property(
                 "les corrélations comptent",
                 correlations_count,
-                "ne garder que la diagonale, ou traiter S_a S_b comme si elle était symétrique, donne un autre nombre.",
+                "deux nuages d'autres corrélations n'auraient pas la note du FID.",
             ),
             Property(
                 "la distance est symétrique, même entre nuages de tailles différentes",
                 the_distance_is_symmetric,
-                "échanger vrais et faux changerait la note.",
+                "10 000 vraies images et 5 000 fausses ne se compareraient pas, dans un sens ou dans l'autre.",
             ),
             Property(
                 "une covariance qui n'est pas de plein rang donne encore un nombre réel et fini",

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from gan_course.exercises.explain import described
 from gan_course.exercises.report import Broken, Exercise, Property, expect_close
 
 # --- gan_losses(real_logits, fake_logits, real_label=1.0) → (perte de D, perte de G) -------------------------
@@ -72,6 +73,22 @@ def large_logits_stay_finite(answer: Callable) -> None:
     expect_close(g_loss, 200.0, "Perte de G, pour un faux de logit -200", 1e-4)
 
 
+
+
+def batches_may_differ_in_size(answer: Callable) -> None:
+    real, fake = 2 * torch.randn(6), 2 * torch.randn(4)
+    try:
+        d_loss, g_loss = both(answer, real, fake)
+    except (RuntimeError, ValueError) as error:
+        raise Broken(
+            f"Six vrais et quatre faux : {described(error)}. La cible des faux se forme sur fake_logits, celle des "
+            "vrais sur real_logits, et chaque moyenne se prend sur son lot."
+        ) from None
+    expected = softplus(-real).mean() + softplus(fake).mean()
+    expect_close(d_loss, expected, "Perte de D, six vrais et quatre faux")
+    expect_close(g_loss, softplus(-fake).mean(), "Perte de G, sur les quatre mêmes faux")
+
+
 # --- discriminator_step(generator, discriminator, optimizer, real, z) ----------------------------------------
 
 
@@ -97,22 +114,26 @@ class Descent:
 
 
 class WatchedGenerator(nn.Module):
-    """G(z) : (B, 3) → (B, 4), qui compte les gradients que l'on fait remonter jusqu'à sa sortie."""
+    """G(z) : (B, 3) → (B, 4), qui retient les gradients remontés jusqu'à sa sortie, et son mode à chaque appel."""
 
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(3, 6), nn.ReLU(), nn.Linear(6, 4), nn.Tanh())
-        self.arrivals = []
+        self.arrivals, self.modes = [], []
 
     def forward(self, z: Tensor) -> Tensor:
+        self.modes.append(self.training)
         fake = self.layers(z)
         if fake.requires_grad:
             fake.register_hook(self.arrivals.append)
         return fake
 
 
-def one_step(answer: Callable, stale: float | None = None) -> tuple:
-    """Un pas demandé à l'étudiant. Rend G, D, la perte rendue, et ce qu'il fallait : perte, poids de D, de G."""
+def one_step(answer: Callable, stale: float | None = None, modes: list[bool] | None = None) -> tuple:
+    """Un pas demandé à l'étudiant. Rend G, D, la perte rendue, et ce qu'il fallait : perte, poids de D, de G.
+
+    modes reçoit le mode de D à chacun de ses appels.
+    """
     generator, real, z = WatchedGenerator(), torch.rand(8, 4) * 2 - 1, torch.randn(8, 3)
     discriminator = nn.Sequential(nn.Linear(4, 5), nn.LeakyReLU(0.2), nn.Linear(5, 1), nn.Flatten(0))
     g_before = [p.detach().clone() for p in generator.parameters()]
@@ -124,6 +145,8 @@ def one_step(answer: Callable, stale: float | None = None) -> tuple:
     if stale is not None:
         for parameter in (*generator.parameters(), *discriminator.parameters()):
             parameter.grad = torch.full_like(parameter, stale)
+    if modes is not None:
+        discriminator.register_forward_pre_hook(lambda network, _: modes.append(network.training))
     optimizer = Descent(discriminator.parameters(), lr=0.5)
     got = answer(generator, discriminator, optimizer, real.clone(), z.clone())
     return generator, discriminator, got, loss.detach(), expected, g_before
@@ -134,13 +157,16 @@ def generator_does_not_move(answer: Callable) -> None:
         generator, _, _, _, _, before = one_step(answer, stale)
         for parameter, kept in zip(generator.parameters(), before):
             expect_close(parameter.detach(), kept, "Un poids de G, après le pas de D", 1e-6)
-            if (
-                parameter.grad is not None
-                and parameter.grad.any()
-                and not (parameter.grad == (stale or 0)).all()
-            ):
+            grad = parameter.grad
+            if stale and (grad is None or not grad.any()):
                 raise Broken(
-                    "Un gradient de G a changé pendant le pas de D ; il devait rester None, nul ou intact."
+                    "Les gradients de G ont été effacés (generator.zero_grad()) : le pas de D n'a pas à y toucher. "
+                    "Si c'était pour effacer ceux que votre backward y laisse, détachez plutôt les faux."
+                )
+            if grad is not None and grad.any() and not (grad == (stale or 0)).all():
+                raise Broken(
+                    "Un gradient de G a changé pendant le pas de D : les faux gardent leur graphe. Calculez-les sous "
+                    "torch.no_grad(), ou ajoutez .detach()."
                 )
         if not generator.training:
             raise Broken("G a changé de mode : il devait rester en mode entraînement (generator.train()).")
@@ -167,6 +193,17 @@ def stale_gradients_do_not_count(answer: Callable) -> None:
         expect_close(parameter.detach(), wanted, what, 1e-4)
 
 
+def both_networks_stay_in_training_mode(answer: Callable) -> None:
+    modes = []
+    generator, discriminator, *_ = one_step(answer, modes=modes)
+    for name, network, seen in (("generator", generator, generator.modes), ("discriminator", discriminator, modes)):
+        if not network.training or not all(seen):
+            raise Broken(
+                f"{name} est passé en mode évaluation (eval()) pendant le pas : ses BatchNorm emploieraient leurs "
+                "moyennes mémorisées, et son dropout se tairait. Un pas d'entraînement se fait en mode train()."
+            )
+
+
 def the_loss_is_returned(answer: Callable) -> None:
     _, _, got, loss, _, _ = one_step(answer)
     expect_close(got, loss, "Perte rendue, celle d'avant le pas", 1e-4)
@@ -184,18 +221,22 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "un faux rejeté avec assurance donne à G sa pente la plus forte",
                 rejected_fakes_push_hard,
-                "la forme saturante n'apprend rien à G tant que D reconnaît tous ses faux.",
+                "tant que D reconnaît tous ses faux, G ne recevrait pas la pente attendue.",
             ),
             Property(
                 "real_label ne change que la cible des vrais, dans la perte de D",
                 smoothing_is_one_sided,
-                "lisser les faux déplace l'optimum de D vers là où G se trompe ; lisser la cible de G l'arrête "
-                "trop tôt.",
+                "ce ne serait plus le lissage d'un seul côté : D, ou G, viserait une autre cible.",
             ),
             Property(
                 "des logits de ±200 donnent des pertes et des pentes finies et justes",
                 large_logits_stay_finite,
-                "calculer σ puis son logarithme donne -∞, ou une valeur plafonnée : le signal est perdu.",
+                "une perte infinie, ou une valeur plafonnée : le signal est perdu.",
+            ),
+            Property(
+                "les deux lots peuvent ne pas avoir la même taille",
+                batches_may_differ_in_size,
+                "le dernier lot d'un jeu de données, souvent incomplet, arrêterait ou fausserait l'entraînement.",
             ),
         ),
         (
@@ -213,7 +254,7 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "G reste tel quel : poids, gradients et mode",
                 generator_does_not_move,
-                "le pas de G qui suit partirait de gradients qui servaient D : G apprendrait à se faire prendre.",
+                "ce n'est pas le tour de G : son propre pas partirait d'autre chose que ce qu'il avait laissé.",
             ),
             Property(
                 "aucun gradient ne remonte dans G : les faux sont fabriqués sans graphe, ou détachés",
@@ -223,12 +264,17 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "D fait exactement un pas de descente sur sa perte",
                 discriminator_moves_by_one_step,
-                "D n'apprend pas à séparer le vrai du faux, ou n'apprend pas du tout.",
+                "D ne ferait pas le pas que sa perte demande.",
             ),
             Property(
                 "les gradients que le pas précédent a laissés dans D ne comptent pas",
                 stale_gradients_do_not_count,
-                "en jugeant ses faux, le pas de G laisse des gradients dans D : D serait poussé à les croire.",
+                "D ne descendrait pas sa seule perte.",
+            ),
+            Property(
+                "les deux réseaux travaillent en mode entraînement",
+                both_networks_stay_in_training_mode,
+                "avec BatchNorm ou dropout, ce pas n'entraînerait pas le réseau que l'on croit.",
             ),
             Property(
                 "la perte de D est rendue",

@@ -126,12 +126,12 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "on arrondit au gris le plus proche",
                 small_noise_is_rounded_away,
-                "tronquer assombrit toutes les images générées d'un demi-gris : un FID le voit, vous non.",
+                "les images générées seraient décalées d'un peu moins d'un gris : un FID le voit, vous non.",
             ),
             Property(
                 "ce qui dépasse est ramené à 0 ou à 255",
                 overflow_saturates,
-                "en uint8, 256 redevient 0 : des points noirs apparaissent au milieu des zones blanches.",
+                "un pixel un peu trop clair ou trop sombre prendrait un gris sans rapport.",
             ),
             Property(
                 "les images reçues restent intactes",
@@ -157,7 +157,7 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "un dernier pas incomplet ne compte pas",
                 incomplete_steps_are_dropped,
-                "un pixel de trop ou de moins dès que le côté est impair : 7 et 8 donnent tous deux 4.",
+                "la taille annoncée serait fausse dès que le pas ne tombe pas juste.",
             ),
             Property(
                 "une convolution transposée : (n - 1) s - 2p + k",

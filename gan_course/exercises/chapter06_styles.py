@@ -6,7 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gan_course.exercises.report import Broken, Exercise, Property, expect_close, expect_shape, number
+from gan_course.exercises.expect import Broken, expect_close, expect_fresh, expect_shape, number
+from gan_course.exercises.report import Exercise, Property
 
 # --- adain(maps, scale, shift) -------------------------------------------------------------------------------
 
@@ -113,6 +114,7 @@ def inside_the_law_is_normal(answer: Callable) -> None:
 
 def coordinates_are_independent(answer: Callable) -> None:
     z = drawn(answer, 3_000, 6, 1.0)
+    expect_fresh(z, drawn(answer, 3_000, 6, 1.0), "Deux tirages de suite")
     if (z == z[0]).all():
         raise Broken("Les 3 000 z sont tous égaux : ils n'ont pas été tirés séparément.")
     correlation = torch.corrcoef(z.T) - torch.eye(6)
@@ -135,7 +137,7 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "chaque carte a pour écart-type l'échelle de son style",
                 scale_is_the_deviation,
-                "les images du lot se mélangent, ou le contraste demandé n'arrive pas.",
+                "le contraste demandé n'arriverait pas dans l'image.",
             ),
             Property(
                 "le style des couches d'avant est effacé, carte par carte",
@@ -145,7 +147,7 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "le résultat est échelle × carte réduite + décalage, signe compris",
                 drawing_is_kept,
-                "AdaIN ne doit changer que deux nombres par carte ; ici le dessin est perdu.",
+                "AdaIN ne doit changer que deux nombres par carte : ici, le dessin change.",
             ),
             Property(
                 "une carte constante donne son décalage, sans nan",
@@ -183,18 +185,17 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "ce qui dépassait est tiré de nouveau, et non écrêté",
                 nothing_piles_up_at_the_edge,
-                "écrêter entasse les z sur les bords du cube : des points que G n'a presque jamais vus.",
+                "des z s'entasseraient sur les bords du cube : des points que G n'a presque jamais vus.",
             ),
             Property(
                 "à l'intérieur du seuil, la loi reste la gaussienne",
                 inside_the_law_is_normal,
-                "uniforme ou rétrécie, la loi n'est plus celle que G a apprise, et la diversité n'est plus celle "
-                "annoncée.",
+                "la loi ne serait plus celle que G a apprise, ni la diversité celle que le seuil annonce.",
             ),
             Property(
                 "les coordonnées sont tirées séparément les unes des autres",
                 coordinates_are_independent,
-                "tous les z se ressemblent : la diversité des images s'effondre sans que G y soit pour rien.",
+                "la diversité des images baisserait sans que G y soit pour rien.",
             ),
         ),
         (

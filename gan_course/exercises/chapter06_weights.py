@@ -4,9 +4,10 @@ import copy
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from gan_course.exercises.report import Broken, Exercise, Property, expect_close, number
+from gan_course.exercises.chapter02 import expect_normal, expect_same_parameters
+from gan_course.exercises.report import Broken, Exercise, Property, expect_close
 
 # --- dcgan_init(layer), à donner à network.apply -------------------------------------------------------------
 
@@ -27,15 +28,6 @@ def applied(answer: Callable) -> nn.Sequential:
     layers = network()
     layers.apply(answer)
     return layers
-
-
-def expect_normal(values: Tensor, mean: float, std: float, what: str) -> None:
-    """Lève Broken si `values` ne ressemble pas à des tirages de N(mean, std²), à cinq erreurs-types près."""
-    values, count = values.detach(), values.numel()
-    got_mean, got_std = values.mean().item(), values.std().item()
-    if abs(got_mean - mean) > 5 * std / count**0.5 or abs(got_std / std - 1) > 4 / count**0.5:
-        got = f"N({number(round(got_mean, 4))} ; {number(round(got_std, 4))}²)"
-        raise Broken(f"{what} : obtenu {got}, attendu N({number(mean)} ; {number(std)}²).")
 
 
 def convolutions_start_small(answer: Callable) -> None:
@@ -73,9 +65,10 @@ def the_rest_is_untouched(answer: Callable) -> None:
 
 
 def the_network_still_learns(answer: Callable) -> None:
-    layers = applied(answer)
-    if any(not p.requires_grad or p.grad_fn is not None for p in layers.parameters()):
-        raise Broken("Un paramètre n'est plus entraînable (requires_grad vaut False, ou il porte un graphe).")
+    layers = network()
+    before = list(layers.parameters())
+    layers.apply(answer)
+    expect_same_parameters(layers, before)
 
 
 # --- update_ema(average, model, halflife, batch_size) --------------------------------------------------------
@@ -166,12 +159,12 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "les poids des convolutions, transposées ou non, suivent N(0 ; 0,02²)",
                 convolutions_start_small,
-                "la couche oubliée garde l'échelle de PyTorch, et les activations ne sont plus celles de l'article.",
+                "les activations ne partiraient pas à l'échelle de l'article.",
             ),
             Property(
                 "les échelles de BatchNorm2d suivent N(1 ; 0,02²)",
                 scales_start_around_one,
-                "autour de 0, chaque étage divise son signal par cinquante : G rend du gris et n'apprend rien.",
+                "ce ne serait pas le départ de l'article : près de 1, un peu différent d'une carte à l'autre.",
             ),
             Property(
                 "leurs biais, quand ils existent, sont nuls",
@@ -181,12 +174,12 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "rien d'autre ne change : ni les autres couches, ni les statistiques de BatchNorm2d",
                 the_rest_is_untouched,
-                "un vecteur de classe ou une couche dense remis à 0,02 n'apprend presque plus.",
+                "des couches dont l'article ne dit rien perdraient ce qu'elles avaient.",
             ),
             Property(
-                "les paramètres restent entraînables",
+                "les paramètres restent les mêmes objets, entraînables",
                 the_network_still_learns,
-                "l'optimiseur ne peut plus les modifier.",
+                "l'optimiseur ne pourrait plus les modifier.",
             ),
         ),
         (
@@ -206,7 +199,7 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "après `halflife` images, la moitié du chemin est faite",
                 halflife_halves_the_gap,
-                "la moyenne oublie trop vite, et tremble comme G, ou trop lentement, et montre un G d'autrefois.",
+                "la mémoire de la moyenne ne serait pas celle que halflife annonce.",
             ),
             Property(
                 "la demi-vie se compte en images, non en pas",
@@ -216,18 +209,18 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "les tampons réels (statistiques de BatchNorm) sont copiés du modèle, sans partager sa mémoire",
                 buffers_are_copied,
-                "les poids moyens tourneraient avec les statistiques d'un autre réseau, ou d'un autre pas : images "
-                "délavées ou saturées.",
+                "les poids moyens tourneraient avec d'autres statistiques que celles du modèle : images délavées ou "
+                "saturées.",
             ),
             Property(
                 "les tampons entiers sont copiés, et restent entiers",
                 counters_stay_whole,
-                "une moyenne d'entiers s'arrondit ou change de type : le point de reprise ne se recharge plus.",
+                "la moyenne n'aurait pas les compteurs du modèle : le point de reprise serait faux, ou illisible.",
             ),
             Property(
                 "le modèle ne change pas, et la moyenne se modifie sur place, sans graphe",
                 model_is_left_alone,
-                "chaque pas allongerait le graphe du précédent : la mémoire se remplit, puis le carnet s'arrête.",
+                "la moyenne ne suivrait plus le modèle sans le déranger.",
             ),
         ),
         (

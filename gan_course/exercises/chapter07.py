@@ -6,16 +6,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from gan_course.exercises.chapter02_latent import slerp_turns_at_every_angle
 from gan_course.exercises.chapter07_reading import CORRESPONDENCE_READING
-from gan_course.exercises.report import (
-    Broken,
-    Exercise,
-    Property,
-    expect_close,
-    expect_gradient,
-    expect_shape,
-    number,
-)
+from gan_course.exercises.expect import Broken, expect_close, expect_gradient, expect_shape, number
+from gan_course.exercises.report import Exercise, Property
 
 
 # slerp_path(a, b, t) : (B, D), (B, D) et (T,) → (T, B, D), normes quelconques
@@ -59,6 +53,11 @@ def path_between_equal_points(answer: Callable) -> None:
     b = torch.cat([a[:39], 2 * a[39:]])  # même direction partout, la dernière ligne deux fois plus longue
     got = answer(a.clone(), b.clone(), torch.tensor([0.5]))
     expect_shape(got, (1, 40, 5), "a et b de forme (40, 5), t de forme (1,)")
+    if got.isnan().any():
+        raise Broken(
+            "b = a : le résultat contient nan. L'arrondi pousse le cosinus au-delà de 1 : bornez-le. Et sin 0 vaut 0 : "
+            "traitez à part un angle presque nul."
+        )
     expect_close(got[0], (a + b) / 2, "b = a (et b = 2 a à la dernière ligne), t = 0,5", 1e-3)
 
 
@@ -211,17 +210,24 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "la norme passe linéairement de ‖a‖ à ‖b‖",
                 path_norm_is_linear,
-                "au milieu du chemin, z quitte la coquille où sont les tirages de l'entraînement.",
+                "le long du chemin, z quitterait la coquille où sont les tirages de l'entraînement.",
             ),
             Property(
                 "chaque ligne tourne à vitesse constante, de son propre angle",
                 path_turns_at_constant_speed,
-                "l'animation va par à-coups, ou toutes les lignes tournent du même angle.",
+                "l'animation irait par à-coups.",
             ),
             Property(
                 "deux points de même direction ne donnent pas NaN",
                 path_between_equal_points,
-                "une division par sin 0 remplit l'image de NaN.",
+                "une promenade dont deux étapes ont la même direction perdrait son image.",
+            ),
+            Property(
+                "les angles très petits et proches de 180° se parcourent comme les autres",
+                lambda answer: slerp_turns_at_every_angle(
+                    lambda a, b, t: answer(a[None], b[None], torch.tensor([t]))[0, 0]
+                ),
+                "certaines promenades s'arrêteraient, ou resteraient sur place.",
             ),
         ),
         (
@@ -239,12 +245,12 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "un D constant, de logit c, coûte log(1 + exp(-c)) + log(1 + exp(c))",
                 hesitating_judge_costs_two_logs,
-                "les deux termes n'ont pas le même poids, ou la perte lit des probabilités au lieu de logits.",
+                "la perte de D ne se lirait plus sur l'échelle habituelle, où l'équilibre vaut log 4.",
             ),
             Property(
                 "le vrai est le tirage de N(0, I), le faux est le code",
                 draws_are_real_and_codes_are_fake,
-                "D apprend l'inverse, et l'encodeur fuit la gaussienne au lieu de la rejoindre.",
+                "D apprendrait autre chose, et l'encodeur ne rejoindrait pas la gaussienne.",
             ),
             Property(
                 "les codes sont μ + σ ε, avec σ = exp(log σ² / 2) et un ε neuf par coordonnée",
@@ -254,7 +260,7 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "D reçoit un gradient, l'encodeur n'en reçoit pas",
                 encoder_gets_no_gradient,
-                "le pas de D aide l'encodeur à se laisser démasquer : les deux joueurs jouent dans le même camp.",
+                "les deux joueurs n'apprendraient plus chacun à leur tour.",
             ),
         ),
         (
@@ -270,7 +276,7 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "z descend l'erreur moyenne par pixel, d'un pas lr",
                 step_descends_the_error,
-                "la descente va dans le mauvais sens, ou son pas dépend de la taille de l'image.",
+                "l'inversion n'approcherait pas l'image au rythme que lr annonce.",
             ),
             Property(
                 "l'a priori ramène ‖z‖² / D vers 1",
@@ -280,12 +286,12 @@ EXERCISES: dict[str, Exercise] = {
             Property(
                 "dans un lot, chaque image avance comme si elle était seule",
                 images_do_not_mix,
-                "avec une moyenne sur le lot, doubler le lot divise le pas de chaque image par deux.",
+                "l'inversion d'une image dépendrait de celles qui l'accompagnent.",
             ),
             Property(
                 "ni le z donné, ni le générateur ne changent, et le z rendu est détaché",
                 nothing_else_moves,
-                "l'inversion abîme le générateur, ou la mémoire grossit à chaque pas.",
+                "le pas suivant hériterait de ce que celui-ci a laissé.",
             ),
         ),
         (

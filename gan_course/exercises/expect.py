@@ -75,6 +75,15 @@ def expect_gradient(value: object, what: str = "La perte obtenue") -> None:
         )
 
 
+def expect_fresh(first: Tensor, second: Tensor, what: str) -> None:
+    """Lève Broken si deux tirages successifs sont le même."""
+    if torch.equal(first, second):
+        raise Broken(
+            f"{what} sont identiques : votre fonction fixe le hasard (torch.manual_seed, ou un Generator refait à "
+            "chaque appel). C'est au carnet de le faire, une fois."
+        )
+
+
 def kind_of(value: object) -> str:
     """Le type de `value`, en français pour les plus courants."""
     names: dict[type, str] = {

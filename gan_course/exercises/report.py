@@ -2,8 +2,10 @@
 
 import copy
 import inspect
+import math
+import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from dis import opmap
 from typing import Any
 
@@ -12,6 +14,7 @@ import torch
 from gan_course.exercises.expect import (
     Broken,
     expect_close,
+    expect_fresh,
     expect_gradient,
     expect_plain,
     expect_shape,
@@ -30,18 +33,25 @@ from gan_course.exercises.isolation import (
     same_settings,
     time_limit,
 )
+from gan_course.exercises.mistakes import MISTAKES, Mistake
 
 __all__ = [
     "Broken", "Exercise", "Outcome", "Property", "Report", "Unusable", "examine",
-    "expect_close", "expect_gradient", "expect_plain", "expect_shape", "kind_of", "number", "show", "values_of",
+    "expect_close", "expect_fresh", "expect_gradient", "expect_plain", "expect_shape", "kind_of", "number", "show",
+    "values_of",
 ]  # fmt: skip
 
 TIME_LIMIT = 10.0  # secondes de calcul pour toutes les propriétés d'un exercice
+NUMBER = re.compile(r"-?\d+(?:[.,]\d+)?(?:e[+-]?\d+)?")
 
 
 @dataclass(frozen=True)
 class Property:
-    """Une propriété à vérifier : `holds(réponse)` ne rend rien, ou lève Broken avec le détail."""
+    """Une propriété à vérifier : `holds(réponse)` ne rend rien, ou lève Broken avec le détail.
+
+    consequence : ce qu'un entraînement y perdrait, quelle que soit l'erreur ; ce qui ne vaut que pour l'une d'elles se
+    dit dans mistakes.py.
+    """
 
     statement: str
     holds: Callable[[Any], object]
@@ -68,6 +78,11 @@ class Exercise:
                 f"{self.name} : points={self.points!r}, expects={self.expects!r} ; voir Exercise."
             )
 
+    @property
+    def mistakes(self) -> tuple[Mistake, ...]:
+        """Les erreurs courantes que l'on sait nommer."""
+        return MISTAKES.get(self.name, ())
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -84,7 +99,8 @@ class Report:
     """Le résultat d'une vérification ; se lit par print.
 
     notice : pourquoi rien n'a été éprouvé, ou vide. unwritten : vrai si la réponse reste à écrire. printed : ce que la
-    réponse a affiché. hint : le premier indice, si quelque chose ne tient pas.
+    réponse a affiché. mistake : l'erreur courante reconnue, s'il y en a une. chained : vrai si une propriété manquée
+    peut en entraîner une autre. hint : le premier indice, si quelque chose ne tient pas.
     """
 
     name: str
@@ -93,6 +109,8 @@ class Report:
     notice: str = ""
     unwritten: bool = False
     printed: str = ""
+    mistake: Mistake | None = None
+    chained: bool = True
     hint: str = ""
 
     @property
@@ -113,12 +131,18 @@ class Report:
             lines += ["  Affiché par votre code :", *(f"    | {line}" for line in self.printed.splitlines())]
         if self.notice:
             lines.append(f"  {self.notice}")
+        if self.mistake:
+            lines.append(f"  Erreur reconnue : {self.mistake.error}")
+            lines.append(f"      Conséquence : {self.mistake.consequence}")
+        first = next((outcome for outcome in self.outcomes if not outcome.held), None)
         for outcome in self.outcomes:
             lines.append(f"  {'✓' if outcome.held else '✗'} {outcome.statement}")
-            if outcome.detail:
+            if outcome.detail and (outcome is first or not self.mistake):
                 lines.append(f"      {outcome.detail}")
-            if outcome.consequence:
+            if outcome.consequence and not self.mistake:
                 lines.append(f"      Conséquence : {outcome.consequence}")
+        if len(self.outcomes) - self.held > 1 and not self.mistake and self.chained:
+            lines.append("  Commencez par le premier ✗ : les suivants en découlent peut-être.")
         if self.hint:
             lines.append(f'  Indice : {self.hint} Le suivant : hint("{self.name}").')
         return lines
@@ -169,7 +193,7 @@ def examine(exercise: Exercise, thing: object, seconds: float | None = TIME_LIMI
     Rend toujours un Report, quoi que fasse la réponse ; seul l'arrêt demandé par l'utilisateur (KeyboardInterrupt)
     traverse. seconds : la durée permise en tout, None pour ne pas limiter. Hors du fil principal, elle ne l'est pas.
     """
-    report = Report(exercise.name, total=len(exercise.properties))
+    report = Report(exercise.name, total=len(exercise.properties), chained=exercise.expects == "fonction")
     if exercise.expects == "fonction" and (why := wrong_thing(exercise.name, thing)):
         report.notice = f"À revoir : {why}"
         return report
@@ -186,12 +210,42 @@ def examine(exercise: Exercise, thing: object, seconds: float | None = TIME_LIMI
             for prop in exercise.properties:
                 if not _try(prop, exercise, thing, report, seconds):
                     break
+        if not report.passed and not report.unwritten:
+            report.hint = exercise.hints[0]
+            with captured(), same_randomness(), plain_settings(), time_limit(seconds):
+                _recognise(exercise, report, seconds)
     except UserInterrupt:
         raise KeyboardInterrupt from None
     report.printed = str(printed)
-    if not report.passed and not report.unwritten:
-        report.hint = exercise.hints[0]
     return report
+
+
+def _recognise(exercise: Exercise, report: Report, seconds: float | None) -> None:
+    """Note au rapport l'erreur courante dont toutes les propriétés disent la même chose que de la réponse.
+
+    L'étudiant n'entend alors qu'elle, et ce qu'elle causerait : les reproches suivants n'en sont que les suites.
+    """
+    if len(report.outcomes) < report.total:
+        return
+    for mistake in exercise.mistakes:
+        replay = Report(exercise.name, total=report.total, chained=report.chained)
+        if all(
+            _try(prop, exercise, mistake.wrong, replay, seconds)
+            and _alike(replay.outcomes[-1], outcome, mistake.margin)
+            for prop, outcome in zip(exercise.properties, report.outcomes)
+        ):
+            first = next(prop for prop, one in zip(exercise.properties, report.outcomes) if not one.held)
+            report.mistake = replace(mistake, consequence=mistake.consequence or first.consequence)
+            return
+
+
+def _alike(one: Outcome, other: Outcome, margin: float) -> bool:
+    """Vrai si deux réponses ont le même sort : mêmes mots et, à `margin` près, mêmes nombres."""
+    one_told, other_told = (re.sub(r" Ligne \d+ : .*", "", outcome.detail) for outcome in (one, other))
+    if one.held != other.held or NUMBER.split(one_told) != NUMBER.split(other_told):
+        return False
+    numbers = ([float(n.replace(",", ".")) for n in NUMBER.findall(told)] for told in (one_told, other_told))
+    return all(math.isclose(a, b, rel_tol=margin, abs_tol=margin / 100) for a, b in zip(*numbers))
 
 
 def _try(prop: Property, exercise: Exercise, thing: Any, report: Report, seconds: float | None) -> bool:
@@ -217,7 +271,7 @@ def _try(prop: Property, exercise: Exercise, thing: Any, report: Report, seconds
             and not report.outcomes
         ):
             detail += " print affiche une valeur, il ne la rend pas."
-        told = any(outcome.consequence == prop.consequence for outcome in report.outcomes)
+        told = _told_already(prop, report)
         report.outcomes.append(Outcome(prop.statement, False, detail, "" if told else prop.consequence))
         return True
     except TimeUp as late:
@@ -241,6 +295,16 @@ def _try(prop: Property, exercise: Exercise, thing: Any, report: Report, seconds
         return True
     report.outcomes.append(Outcome(prop.statement, True))
     return True
+
+
+def _told_already(prop: Property, report: Report) -> bool:
+    """Vrai si la conséquence est à taire : une fonction a souvent une seule erreur, et la première propriété l'a dite.
+
+    Les lectures d'une valeur, elles, se trompent séparément : chacune a la sienne, une fois.
+    """
+    if report.chained:
+        return report.held < len(report.outcomes)
+    return any(outcome.consequence == prop.consequence for outcome in report.outcomes)
 
 
 def _told(error: BaseException, given: Answer | None, report: Report) -> str:

@@ -4,15 +4,8 @@ from collections.abc import Callable
 
 import torch
 
-from gan_course.exercises.report import (
-    Broken,
-    Exercise,
-    Property,
-    expect_close,
-    expect_gradient,
-    number,
-    values_of,
-)
+from gan_course.exercises.expect import Broken, expect_close, expect_fresh, expect_gradient, number, values_of
+from gan_course.exercises.report import Exercise, Property
 
 
 def linear_critic(weight: torch.Tensor) -> Callable:
@@ -54,12 +47,32 @@ def penalty_looks_between(gradient_penalty) -> None:
 
     what = "Critique D(x) = ‖x‖²/2, vrais et faux opposés, de norme 2"
     values = [values_of(gradient_penalty(critic, real.clone(), -real), what, ()) for _ in range(3)]
+    expect_fresh(values[0], values[1], "Deux pénalités de suite, sur 2 000 ε")
     gap = float(max(values) - min(values))
     if gap > 0.1:
         raise Broken(
             f"{what}. Trois appels diffèrent de {number(gap)} : il faut un ε entre 0 et 1 pour chaque image."
         )
     expect_close(sum(values) / 3, 1 / 3, f"{what} ; moyenne sur ε uniforme", 0.03)
+
+
+def penalty_leaves_no_trace(gradient_penalty) -> None:
+    weight = torch.randn(12, requires_grad=True)
+    images = {"real": torch.randn(4, 3, 2, 2), "fake": torch.randn(4, 3, 2, 2)}
+    kept = {name: given.clone() for name, given in images.items()}
+    gradient_penalty(linear_critic(weight), *images.values())
+    if weight.grad is not None:
+        raise Broken(
+            "Les poids du critique ont reçu un gradient (.grad) : backward() en donne à tout le graphe. "
+            "torch.autograd.grad(scores.sum(), melange, create_graph=True) n'en calcule que pour le mélange."
+        )
+    for name, given in images.items():
+        if given.requires_grad or given.grad is not None:
+            raise Broken(
+                f"Le tenseur {name} que l'on vous a donné demande désormais son gradient : appelez requires_grad_() "
+                "sur le mélange, non sur ce que vous avez reçu."
+            )
+        expect_close(given, kept[name], f"Le tenseur {name}, après l'appel")
 
 
 EXERCISES = {
@@ -69,23 +82,27 @@ EXERCISES = {
             Property(
                 "un critique linéaire D(x) = ⟨w, x⟩ coûte exactement (‖w‖ - 1)²",
                 penalty_is_slope_of_a_line,
-                "norme prise ailleurs que sur l'image entière, moyenne au lieu d'une somme, ou pente trop faible non "
-                "punie : la contrainte n'est plus celle de WGAN-GP.",
+                "la contrainte ne serait plus celle de WGAN-GP.",
             ),
             Property(
                 "un critique constant coûte 1",
                 flat_critic_costs_one,
-                "un critique éteint ne serait pas rappelé à une pente de 1.",
+                "un critique éteint ne serait pas ramené à une pente de 1.",
             ),
             Property(
                 "la pénalité a un gradient par rapport aux poids du critique",
                 penalty_teaches_the_critic,
-                "la pénalité s'affiche mais ne corrige rien : le critique s'emballe sans prévenir.",
+                "la pénalité s'affiche, mais ne ramène pas la pente du critique vers 1.",
             ),
             Property(
                 "la pente est mesurée entre vrai et faux, avec un ε uniforme par image",
                 penalty_looks_between,
-                "la pente est contrôlée ailleurs que sur le chemin que suit le générateur.",
+                "la pente serait contrôlée ailleurs que sur le chemin que suit le générateur.",
+            ),
+            Property(
+                "rien d'autre ne change : ni les gradients du critique, ni les images reçues",
+                penalty_leaves_no_trace,
+                "le pas suivant hériterait de ce que la pénalité a laissé.",
             ),
         ),
         (

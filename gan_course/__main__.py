@@ -101,7 +101,7 @@ def publish(asked: argparse.Namespace) -> int:
     """Récrit ce qui se déduit des maîtres, ou le compare."""
     from gan_course.tools import publish
 
-    return publish.publish(asked.check)
+    return publish.publish(asked.check, asked.slug, asked.ref)
 
 
 def doctor(asked: argparse.Namespace) -> int:
@@ -172,6 +172,9 @@ COMMANDS = {
     ]),
     "publish": ("auteur : récrit carnets des étudiants, badges et tableau du README", publish, [
         option("--check", action="store_true", help="compare seulement ; code 1 et différences s'il y en a"),
+        option("--slug", metavar="ORG/REPO", help="adresse du dépôt (défaut : pyproject.toml, sinon l'origine git)"),
+        option("--ref", metavar="NOM",
+               help="branche ou étiquette que suivent les étudiants (défaut : ref dans pyproject.toml, sinon main)"),
     ]),
     "doctor": ("dit ce qui manque pour suivre le cours, et quoi faire", doctor, []),
 }  # fmt: skip

@@ -3,7 +3,9 @@
 Là où rien ne réagit (terminal, papermill, page imprimée), une figure fixe dit la même chose.
 """
 
+import base64
 import math
+import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,14 +13,15 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gan_course.display import show_strips, to_image
+from gan_course.display import ORANGE, show_strips, to_image
 from gan_course.engine.numbers import check_positive, french
 from gan_course.engine.shapes import call, evaluation_mode
-from gan_course.figures import interactive, png
+from gan_course.figures import interactive, picture, png
 from gan_course.latent import check_labels, walk
 from gan_course.metrics import as_tensor, check_rows
 
 REACH = 3.0  # curseurs et bandes : de -3 à 3 écarts-types, tout ce qu'un tirage de N(0, I) visite
+FACE = 72  # côté d'une image à choisir, en pixels
 VIEWS = 7  # images d'une bande fixe
 STEPS = 25  # images d'une promenade entre deux clics
 
@@ -92,7 +95,7 @@ def explore(
 
 
 def pick_and_walk(generator: nn.Module, codes: Tensor, y: int | None = None) -> Any:
-    """Les images de `codes` (K, D), chacune avec un bouton ; cliquez-en deux, et un curseur mène de l'une à l'autre.
+    """Les images de `codes` (K, D), chacune un bouton ; cliquez-en deux, et un curseur mène de l'une à l'autre.
 
     Sans noyau qui réagit : la promenade de la première à la dernière. Le chemin est sphérique (slerp) ; y : la classe,
     si le générateur est conditionnel. Rend un widget, ou une Figure. Lève TypeError ou ValueError si un argument ne
@@ -131,15 +134,18 @@ def _sliders(
 ) -> Any:
     import ipywidgets
 
-    view = ipywidgets.Image(value=_view(draw(origin[None])[0]), format="png")
-    sliders = [
-        ipywidgets.FloatSlider(value=0, min=-REACH, max=REACH, step=0.1, description=name) for name in names
-    ]
+    view = picture(_view(draw(origin[None])[0]))
+    # Le nombre qu'un curseur écrit lui-même aurait un point pour virgule.
+    options = {"value": 0, "min": -REACH, "max": REACH, "step": 0.1, "readout": False}
+    sliders = [ipywidgets.FloatSlider(description=name, **options) for name in names]
+    labels = [ipywidgets.Label(french(0, 1)) for _ in names]
     reset = ipywidgets.Button(description="Revenir à zéro")
 
     def show(_change: object = None) -> None:
         position = torch.tensor([slider.value for slider in sliders])
         view.value = _view(draw((origin + position @ directions)[None])[0])
+        for slider, label in zip(sliders, labels):
+            label.value = french(slider.value, 1)
 
     def back(_button: object) -> None:
         for slider in sliders:
@@ -148,19 +154,17 @@ def _sliders(
     for slider in sliders:
         slider.observe(show, names="value")
     reset.on_click(back)
-    return ipywidgets.HBox([ipywidgets.VBox([*sliders, reset]), view])
+    rows = [ipywidgets.HBox(pair) for pair in zip(sliders, labels)]
+    return ipywidgets.HBox([ipywidgets.VBox([*rows, reset]), view])
 
 
 def _picker(generator: nn.Module, codes: Tensor, y: int | None) -> Any:
     import ipywidgets
 
-    small = [ipywidgets.Image(value=_view(image, 64), format="png") for image in _drawer(generator, y)(codes)]
-    buttons = [ipywidgets.Button(description=str(i + 1)) for i in range(len(codes))]
-    for button in buttons:
-        button.layout.width = "64px"
+    style, buttons = _faces(_drawer(generator, y)(codes))
     label = ipywidgets.Label("Cliquez sur une image de départ, puis sur une image d'arrivée.")
     slider = ipywidgets.IntSlider(min=0, max=STEPS - 1, readout=False, description="t", disabled=True)
-    view = ipywidgets.Image(value=_view(torch.ones(generator.image_shape)), format="png")
+    view = picture(_view(torch.ones(generator.image_shape)))
     chosen: list[int] = []
     frames: list[bytes] = []
 
@@ -184,13 +188,35 @@ def _picker(generator: nn.Module, codes: Tensor, y: int | None) -> Any:
         label.value = f"De {start + 1} à {end + 1}, par slerp."
         slider.disabled, slider.value, view.value = False, 0, frames[0]
 
+    def mark() -> None:
+        for index, button in enumerate(buttons):
+            button.layout.border = f"4px solid {ORANGE}" if index in chosen else None
+
     def move(change: dict) -> None:
         if frames:
             view.value = frames[change["new"]]
 
     for index, button in enumerate(buttons):
-        button.on_click(lambda _button, index=index: pick(index))
+        button.on_click(lambda _button, index=index: (pick(index), mark()))
     slider.observe(move, names="value")
-    faces = [ipywidgets.VBox(pair) for pair in zip(small, buttons)]
-    rows = [ipywidgets.HBox(faces[i : i + 6]) for i in range(0, len(faces), 6)]
-    return ipywidgets.VBox([*rows, label, slider, view])
+    rows = [ipywidgets.HBox(buttons[i : i + 6]) for i in range(0, len(buttons), 6)]
+    return ipywidgets.VBox([style, *rows, label, slider, view])
+
+
+def _faces(images: Tensor) -> tuple[Any, list[Any]]:
+    """Un bouton par image, qui la montre sous son numéro, et le style (un widget HTML) qui les habille."""
+    import ipywidgets
+
+    name = f"image-{secrets.token_hex(4)}"  # deux promenades d'un même carnet n'ont pas les mêmes images
+    rules, buttons = [], []
+    for i, image in enumerate(images, start=1):
+        layout = ipywidgets.Layout(width=f"{FACE}px", height=f"{FACE}px")
+        buttons.append(ipywidgets.Button(description=str(i), tooltip=f"Choisir l'image {i}", layout=layout))
+        buttons[-1].add_class(f"{name}-{i}")
+        face = base64.b64encode(_view(image, FACE)).decode()
+        rules.append(
+            f".jupyter-button.{name}-{i} {{ background: url(data:image/png;base64,{face}) center / cover !important; "
+            f"image-rendering: pixelated; text-align: left; line-height: 18px; padding: 0 0 {FACE - 18}px; }} "
+            f".{name}-{i}::first-line {{ color: black; background: white; }}"
+        )
+    return ipywidgets.HTML(f"<style>{' '.join(rules)}</style>"), buttons

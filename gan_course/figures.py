@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
+from gan_course.engine.files import in_kernel
 from gan_course.engine.numbers import french
 
 DPI = 100
@@ -53,12 +54,6 @@ def interactive() -> bool:
     return in_kernel() and os.environ.get("GAN_COURSE_STATIC") != "1"
 
 
-def in_kernel() -> bool:
-    """Vrai dans un carnet (Jupyter, Colab, papermill), faux dans un terminal, IPython compris."""
-    ipython = sys.modules.get("IPython")
-    return getattr(ipython.get_ipython() if ipython else None, "kernel", None) is not None
-
-
 def new_figure(width: float, height: float, **options: Any) -> Figure:
     """Figure vide (pouces) que pyplot ne connaît pas : en fin de cellule, elle s'affiche une fois et une seule."""
     figure = Figure(figsize=(width, height), dpi=DPI, **options)
@@ -85,7 +80,11 @@ def finish_axes(ax: Axes, curves: bool = False) -> None:
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(alpha=0.25)
     above = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 3, "frameon": False, "borderpad": 0.2}
-    ax.legend(fontsize=8, **(above if curves else {"loc": "upper right"}))
+    legend = ax.legend(fontsize=8, **(above if curves else {"loc": "upper right"}))
+    for handle in legend.legend_handles:
+        handle.set_alpha(1)
+        if hasattr(handle, "set_sizes"):  # un nuage : ses points, trop petits pour que l'on en voie la couleur
+            handle.set_sizes([30])
 
 
 def raster(figure: Figure) -> Image.Image:
@@ -104,6 +103,24 @@ def png(picture: Figure | Image.Image) -> bytes:
     return buffer.getvalue()
 
 
+def describe(figure: Figure) -> str:
+    """Ce que dit une figure, pour qui ne la voit pas : titres, axes et légendes ; vide si elle n'a pas de texte."""
+    said = [text.get_text() for text in figure.texts]
+    for ax in figure.axes:
+        axes = " selon ".join(filter(None, (ax.get_ylabel(), ax.get_xlabel())))
+        said += [ax.get_title(), axes, ", ".join(ax.get_legend_handles_labels()[1])]
+    return " ; ".join(dict.fromkeys(filter(None, said)))
+
+
+def picture(data: bytes) -> Any:
+    """Un widget qui montre un PNG à sa taille."""
+    import ipywidgets
+
+    # Sans align_self, la colonne étirerait l'image et la brouillerait.
+    layout = ipywidgets.Layout(max_width="100%", object_fit="contain", align_self="flex-start")
+    return ipywidgets.Image(value=data, format="png", layout=layout)
+
+
 def _tick(value: float, _position: int | None = None) -> str:
     """Un nombre à quatre décimales au plus, sans zéros inutiles."""
     return french(value, 0) if abs(value - round(value)) < 1e-9 else french(value, 4).rstrip("0").rstrip(",")
@@ -113,20 +130,19 @@ def _slider(frames: list[bytes], names: list[str], description: str) -> Any:
     """Curseur et lecture automatique au-dessus d'une image ; chaque geste ne coûte qu'un envoi de PNG."""
     import ipywidgets
 
-    # Sans align_self, la colonne étirerait l'image et la brouillerait.
-    layout = ipywidgets.Layout(max_width="100%", object_fit="contain", align_self="flex-start")
-    view = ipywidgets.Image(value=frames[0], format="png", layout=layout)
-    label = ipywidgets.Label(names[0])
-    last = len(frames) - 1
+    view, label, last = picture(frames[0]), ipywidgets.Label(names[0]), len(frames) - 1
     slider = ipywidgets.IntSlider(min=0, max=last, readout=False, description=description)
-    play = ipywidgets.Play(min=0, max=last, interval=300)
+    # Les boutons de Play n'ont pas de nom qu'un lecteur d'écran dirait : celui-ci le remplace.
+    play = ipywidgets.Play(min=0, max=last, interval=300, layout=ipywidgets.Layout(display="none"))
+    button = ipywidgets.ToggleButton(description="Lecture", icon="play", tooltip="Faire défiler, ou arrêter")
 
     def show(change: dict) -> None:
         view.value, label.value = frames[change["new"]], names[change["new"]]
 
     slider.observe(show, names="value")
     ipywidgets.jslink((play, "value"), (slider, "value"))
-    return ipywidgets.VBox([ipywidgets.HBox([play, slider, label]), view])
+    ipywidgets.jslink((button, "value"), (play, "playing" if play.has_trait("playing") else "_playing"))
+    return ipywidgets.VBox([ipywidgets.HBox([button, play, slider, label]), view])
 
 
 def _strip(frames: list[bytes], names: list[str]) -> Figure:
@@ -146,11 +162,22 @@ def _strip(frames: list[bytes], names: list[str]) -> Figure:
 
 
 def _teach_kernel() -> None:
-    """Une Figure ne sait s'afficher dans un carnet que si pyplot a été chargé : on l'apprend au noyau au besoin."""
+    """Apprend au noyau à montrer une Figure, même si pyplot n'a pas été chargé, et à dire ce qu'elle montre."""
     shell = sys.modules["IPython"].get_ipython()
+    formatter = shell.display_formatter.formatters["image/png"]
     try:
-        shell.display_formatter.formatters["image/png"].lookup_by_type(Figure)
+        draw = formatter.lookup_by_type(Figure)
     except KeyError:
         from IPython.core.pylabtools import select_figure_formats
 
         select_figure_formats(shell, {"png"})
+        draw = formatter.lookup_by_type(Figure)
+
+    def draw_and_describe(figure: Figure) -> tuple[Any, dict[str, Any]]:
+        data = draw(figure)
+        data, metadata = data if isinstance(data, tuple) else (data, {})
+        said = describe(figure)
+        return data, {**metadata, "alt": f"Figure : {said}"} if said else metadata
+
+    if getattr(draw, "__name__", "") != draw_and_describe.__name__:
+        formatter.for_type(Figure, draw_and_describe)

@@ -210,7 +210,8 @@ def draw_state(
     else:
         show_grid(samples, columns=columns, ax=left)
     left.set_title(f"Échantillons au pas {french(progress.step, 0)}", fontsize=10)
-    upper, lower = figure.add_axes([0.53, 0.57, 0.46, 0.36]), figure.add_axes([0.53, 0.12, 0.46, 0.36])
+    # À droite, de quoi écrire la moitié du dernier nombre de pas.
+    upper, lower = figure.add_axes([0.53, 0.57, 0.44, 0.36]), figure.add_axes([0.53, 0.12, 0.44, 0.36])
     plot_losses(progress.history, upper)
     plot_scores(progress.history, lower, probabilities=find_loss(progress.recipe.loss).probability)
     upper.set_xlabel("")

@@ -254,3 +254,13 @@ def test_progress_says_what_is_left(photos, root, capsys, monkeypatch):
     monkeypatch.setattr("gan_course.data.decoding.BLOCK", 3)
     load_images(photos, size=16, root=root)
     assert "photos : 9 images sur 12, encore 0 min 01 s" in capsys.readouterr().err
+
+
+def test_in_a_notebook_progress_is_not_shown_as_an_error(monkeypatch, capsys):
+    clock = iter(range(0, 100, 3))
+    monkeypatch.setattr(files.time, "monotonic", lambda: next(clock))
+    for kernel in (False, True):
+        monkeypatch.setattr(files, "in_kernel", lambda kernel=kernel: kernel)
+        assert list(files.announce("ab", lambda seconds: f"{seconds} s")) == ["a", "b"]
+        out, err = capsys.readouterr()
+        assert "3 s" in (out if kernel else err) and not (err if kernel else out)

@@ -241,13 +241,21 @@ def test_scrubber_slides_precomputed_pictures(monkeypatch, history):
     monkeypatch.setattr(figures, "_teach_kernel", lambda: None)
     drawn = [plot_losses(history), plot_scores(history)]
     box = figures.scrubber(drawn, ["début", "fin"], "moment")
-    (_, slider, label), picture = box.children[0].children, box.children[1]
+    (button, play, slider, label), picture = box.children[0].children, box.children[1]
+    assert button.description == "Lecture" and play.layout.display == "none", "un bouton qu'un lecteur d'écran nomme"
+    assert picture.layout.align_self == "flex-start", "la colonne étirerait l'image"
     before = picture.value
     slider.value = 1
     assert picture.value != before and label.value == "moment fin"
     assert isinstance(figures.scrubber(drawn[:1], ["début"], "moment"), Figure), "rien à faire défiler"
     monkeypatch.setenv("GAN_COURSE_STATIC", "1")
     assert isinstance(figures.scrubber(drawn, ["début", "fin"], "moment"), Figure)
+
+
+def test_a_figure_says_what_it_shows(history):
+    assert figures.describe(plot_losses(history)) == "perte selon pas ; perte de D, perte de G"
+    assert figures.describe(show_grid(torch.zeros(4, 1, 8, 8), title="Échantillons")) == "Échantillons"
+    assert figures.describe(show_grid(torch.zeros(4, 1, 8, 8))) == ""
 
 
 def test_scrubber_refuses_bad_arguments(history):

@@ -64,10 +64,11 @@ def test_sliders_move_the_image(monkeypatch):
     generator = Stretched()
     box = explorer.explore(generator, torch.eye(3))
     controls, view = box.children
-    *sliders, reset = controls.children
+    *rows, reset = controls.children
+    sliders, labels = zip(*(row.children for row in rows))
     start = view.value
-    sliders[1].value = 2.0
-    assert view.value != start
+    sliders[1].value = -2.0
+    assert view.value != start and labels[1].value == "−2,0"
     reset.click()
     assert view.value == start and sliders[1].value == 0
 
@@ -76,14 +77,17 @@ def test_two_clicks_make_a_walk(monkeypatch):
     monkeypatch.setattr(explorer, "interactive", lambda: True)
     generator, codes = Stretched(), 3 * torch.randn(8, 3, generator=torch.Generator().manual_seed(1))
     box = explorer.pick_and_walk(generator, codes)
-    *rows, label, slider, view = box.children
-    buttons = [face.children[1] for row in rows for face in row.children]
+    style, *rows, label, slider, view = box.children
+    buttons = [button for row in rows for button in row.children]
     assert len(buttons) == 8 and slider.disabled
+    assert style.value.count("url(data:image/png;base64,") == 8, "chaque bouton est l'image elle-même"
+    assert buttons[2].description == "3" and view.layout.align_self == "flex-start"
     buttons[2].click()
     buttons[2].click()
     assert slider.disabled and "Départ : 3" in label.value, "une image n'a pas de chemin vers elle-même"
     buttons[6].click()
     assert not slider.disabled and "De 3 à 7" in label.value
+    assert [bool(button.layout.border) for button in buttons] == [i in (2, 6) for i in range(8)]
     start = view.value
     slider.value = 4
     assert view.value != start
@@ -94,8 +98,8 @@ def test_two_clicks_make_a_walk(monkeypatch):
 def test_a_click_that_has_no_path_says_so(monkeypatch):
     monkeypatch.setattr(explorer, "interactive", lambda: True)
     box = explorer.pick_and_walk(Stretched(), torch.tensor([[1.0, 0, 0], [-1, 0, 0], [0, 0, 0], [0, 1, 0]]))
-    *rows, label, slider, _ = box.children
-    buttons = [face.children[1] for row in rows for face in row.children]
+    _, *rows, label, slider, _ = box.children
+    buttons = [button for row in rows for button in row.children]
     for start, end, message in ((0, 1, "infinité de chemins"), (0, 2, "vecteur nul")):
         buttons[start].click()
         buttons[end].click()
@@ -111,8 +115,9 @@ def test_any_numbers_move_the_sliders(monkeypatch, convert):
     box = explorer.explore(Stretched(), convert(torch.eye(3)), convert(torch.ones(3)), names=[1, 2, None])
     controls, view = box.children
     start = view.value
-    controls.children[1].value = 2.0
-    assert view.value != start and controls.children[0].description == "1"
+    sliders = [row.children[0] for row in controls.children[:-1]]
+    sliders[1].value = 2.0
+    assert view.value != start and sliders[0].description == "1"
     explorer.pick_and_walk(Stretched(), convert(3 * torch.eye(3)))
 
 

@@ -182,6 +182,18 @@ def test_points_are_drawn_as_a_cloud(kernel):
         show_points(torch.full((3, 2), float("nan")))
 
 
+def test_the_last_tick_is_whole_and_the_legend_is_seen():
+    progress = next(Run()())
+    progress.history = {name: np.full(1910, 0.5) for name in progress.history}  # 2 000 est alors tout au bord
+    figure = live.draw_state(progress, torch.randn(50, 2), real=torch.randn(20, 2))
+    figure.canvas.draw()
+    cloud, _, scores = figure.axes
+    last = next(text for text in scores.xaxis.get_ticklabels() if text.get_text() == "2 000")
+    assert last.get_window_extent().x1 < figure.bbox.x1
+    for handle in cloud.get_legend().legend_handles:
+        assert handle.get_alpha() == 1 and handle.get_sizes()[0] >= 20
+
+
 def test_file_output_has_no_carriage_return_and_few_lines(capsys):
     list(follow(Run(steps=300)(), every=0))
     out = capsys.readouterr().out
@@ -229,7 +241,8 @@ def test_executed_notebook_keeps_one_figure_and_one_line():
     notebook = nbformat.v4.new_notebook()
     setup = f"import sys; sys.path[:0] = [{str(root)!r}, {str(root / 'tests')!r}]\n"
     follow_cell = setup + "from test_live import Run, follow\nfor p in follow(Run(4)(), every=0): pass"
-    grid_cell = "import torch\nfrom gan_course.display import show_grid\nshow_grid(torch.zeros(4, 1, 8, 8))"
+    grid_cell = "import torch\nfrom gan_course.display import show_grid\nx = torch.zeros(4, 1, 8, 8)\n"
+    grid_cell += "show_grid(x, title='Essai')"
     notebook.cells = [nbformat.v4.new_code_cell(source) for source in (follow_cell, grid_cell)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -238,6 +251,7 @@ def test_executed_notebook_keeps_one_figure_and_one_line():
     assert [sorted(output.data) for output in first] == [["image/png", "text/plain"], ["text/plain"]]
     assert "au pas 4" in first[0].data["text/plain"] and "terminé" in first[1].data["text/plain"]
     assert len(second) == 1 and "image/png" in second[0].data
+    assert second[0].metadata["image/png"]["alt"] == "Figure : Essai"
 
 
 def test_arguments_of_the_wrong_kind_are_refused_at_once():

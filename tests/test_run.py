@@ -1,6 +1,9 @@
 """L'exécution des chapitres, sur de petits carnets fabriqués ici."""
 
+import base64
+import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,9 +11,12 @@ import time
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
-from gan_course.tools import run
+from gan_course import figures
+from gan_course.tools import html, run
 from gan_course.tools.notebook import find_chapters
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -67,7 +73,9 @@ def test_run_reports_pages_and_failures(house, capsys):
     index = (pages / "index.html").read_text(encoding="utf-8")
     assert index.count("<li><a href=") == 3 and 'lang="fr"' in index and "Essai &lt;1&gt;" in index
     page = (pages / "01_bon.html").read_text(encoding="utf-8")
-    assert 'lang="fr"' in page and "data:image/png" in page and "No description" not in page
+    assert 'lang="fr"' in page and "data:image/webp" in page and 'alt="Figure de la partie « Essai »"' in page
+    assert "Chapitre précédent" not in page and 'href="02_rate.html">Chapitre suivant : Essai &lt;1&gt;<' in page
+    assert 'href="02_rate.html">Chapitre précédent' in (pages / "03_bon.html").read_text(encoding="utf-8")
     failed = (pages / "02_rate.html").read_text(encoding="utf-8")
     assert "exprès" in failed and "An Exception was encountered" not in failed
 
@@ -148,6 +156,83 @@ def test_interrupt_keeps_what_is_done(tmp_path):
     assert (tmp_path / "build" / "01_vite.html").exists() and (tmp_path / "build" / "index.html").exists()
 
 
+def page_of(folder: Path, *cells, parameters=None) -> str:
+    """La page d'un carnet exécuté, fait de ces cellules."""
+    notebook = nbformat.v4.new_notebook(cells=list(cells), metadata={"papermill": {"parameters": parameters or {}}})
+    nbformat.write(notebook, folder / "01.ipynb")
+    return (folder / html.write_chapter(folder / "01.ipynb", ROOT / "notebooks", "Essai")).read_text(encoding="utf-8")
+
+
+def code(source, *tags, **metadata):
+    return nbformat.v4.new_code_cell(source, metadata={"tags": list(tags), **metadata})
+
+
+def test_a_page_needs_no_network(tmp_path):
+    page = page_of(tmp_path, nbformat.v4.new_markdown_cell("# Un\n## Deux\n$x^2$"), code("print(1)"))
+    for address in re.findall(r'(?:src|href)="([^"]+)"', page):
+        assert address.startswith(("#", "data:")) or address in ("index.html", html.MATHJAX), address
+    assert "http" not in page and "$x^2$" in page and (tmp_path / html.MATHJAX).stat().st_size > 1e6
+    assert '<li><a href="#Deux">Deux</a></li>' in page
+
+
+def test_a_page_shows_one_mode_the_one_that_ran(tmp_path):
+    asked = {"MODE": "eclair", "SIZES": [1, 2], "SEED": 3}
+    written = code('MODE = "cours"  # ou "é" ; voir plus haut\nSIZES = [\n    3,\n]\nSEED = 0', "parameters")
+    page = page_of(tmp_path, written, code('# Parameters\nMODE = "eclair"', "injected-parameters"), parameters=asked)
+    shown = re.sub(r"<[^>]+>", "", page[page.index("<main>") :])
+    assert "Parameters" not in shown and shown.count("MODE") == 1
+    assert 'MODE = "eclair"  # ou "é" ; voir plus haut\nSIZES = [1, 2]\nSEED = 3\n' in shown.replace("&#34;", '"')
+
+
+def test_the_pictures_of_a_page_are_light_and_described(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)
+    drawn = np.zeros((200, 300, 3), np.uint8)
+    drawn[50:60] = 255, 0, 128
+    files = [base64.b64encode(figures.png(Image.fromarray(pixels))).decode() for pixels in (noise, drawn)]
+    outputs = [nbformat.v4.new_output("display_data", {"image/png": file}) for file in files]
+    outputs[0].metadata = {"image/png": {"alt": "Du bruit"}}
+    cell = code("show()")
+    cell.outputs = outputs
+    page = page_of(tmp_path, nbformat.v4.new_markdown_cell("## 2. Des images"), cell)
+    assert 'alt="Du bruit"' in page and 'alt="Figure de la partie « 2. Des images »"' in page
+    photograph, drawing = (base64.b64decode(data) for data in re.findall(r"data:image/webp;base64,([\w+/=]+)", page))
+    assert len(photograph) < noise.nbytes / 2
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(drawing)).convert("RGB")), drawn), "un dessin reste exact"
+
+
+def test_an_animation_stays_one(tmp_path):
+    frames = [Image.fromarray(np.full((40, 40, 3), value, np.uint8)) for value in (0, 120, 250)]
+    file = io.BytesIO()
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=[80, 80, 2000], loop=0)
+    cell = code("show()")
+    picture = f'<img alt="Promenade" src="data:image/gif;base64,{base64.b64encode(file.getvalue()).decode()}">'
+    cell.outputs = [nbformat.v4.new_output("display_data", {"text/html": picture})]
+    data = re.search(r"data:image/webp;base64,([\w+/=]+)", page_of(tmp_path, cell))[1]
+    animation = Image.open(io.BytesIO(base64.b64decode(data)))
+    assert animation.n_frames == 3 and animation.info["loop"] == 0
+    animation.seek(2)
+    animation.load()
+    assert animation.info["duration"] == 2000
+
+
+def test_published_pictures_are_those_of_the_repository(tmp_path):
+    """Un carnet publié les montre depuis GitHub ; sa page, sans réseau, les prend ici."""
+    address = "https://raw.githubusercontent.com/UN/DE.UX/branche/v1/imgs/bandeau.png"
+    page = page_of(tmp_path, nbformat.v4.new_markdown_cell(f"![Un bandeau]({address})"))
+    assert "http" not in page and "data:image/webp" in page
+
+
+def test_lab_serves_the_repository_and_opens_the_notebooks(monkeypatch, tmp_path):
+    called = []
+    monkeypatch.setattr(run, "require", lambda *modules: None)
+    monkeypatch.setattr(run, "find_root", lambda: tmp_path)
+    monkeypatch.setattr(run.subprocess, "call", lambda command: called.append(command) or 0)
+    assert run.open_lab() == 0
+    assert f"--ServerApp.root_dir={tmp_path}" in called[0], "sans quoi ../imgs/ ne s'affiche pas"
+    assert "--LabApp.default_url=/lab/tree/notebooks" in called[0]
+    assert any("hide_globs" in word and "'sources'" in word for word in called[0])
+
+
 def test_an_output_that_cannot_be_written_is_refused_before_running(tmp_path):
     (tmp_path / "fichier").touch()
     with pytest.raises(OSError, match="Impossible d'écrire.*--sortie"):
@@ -156,8 +241,6 @@ def test_an_output_that_cannot_be_written_is_refused_before_running(tmp_path):
 
 def test_pages_keep_folds_closed_and_carry_their_pictures(tmp_path):
     """Un volet <details> peut contenir des lignes vides ; images et liens restent justes."""
-    from gan_course.tools.html import write_chapter
-
     text = (
         "[![badge](../imgs/colab-badge.svg)](https://exemple.fr/a.png)\n\n"
         "<details><summary>Indice</summary>\n\nPremier.\n\n![figure](../imgs/bandeau.png)\n\n</details>\n\n"
@@ -165,9 +248,9 @@ def test_pages_keep_folds_closed_and_carry_their_pictures(tmp_path):
     )
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)])
     nbformat.write(notebook, tmp_path / "01.ipynb")
-    write_chapter(tmp_path / "01.ipynb", ROOT / "notebooks", "Essai")
+    html.write_chapter(tmp_path / "01.ipynb", ROOT / "notebooks", "Essai")
     page = (tmp_path / "01.html").read_text(encoding="utf-8")
     fold = page[page.index("<summary>Indice") : page.index("<summary>Figure")]
     assert "Premier." in fold[: fold.index("</details>")]
-    assert page.count('src="data:image/png;base64,') == 2 and page.count('src="data:image/svg+xml;base64,') == 1
+    assert page.count('src="data:image/webp;base64,') == 2 and page.count('src="data:image/svg+xml;base64,') == 1
     assert "https://exemple.fr/a.png" in page and "../imgs/rien.png" in page

@@ -16,7 +16,6 @@ import os
 import pickle
 import secrets
 import shutil
-import sys
 import time
 import weakref
 import zipfile
@@ -28,7 +27,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 
-from gan_course.engine.files import atomic_write, lock
+from gan_course.engine.files import aside, atomic_write, lock
 from gan_course.engine.progress import FIELDS
 
 FORMAT = 1
@@ -169,7 +168,7 @@ class Checkpoint:
 
     def _say(self, text: str) -> None:
         if self._place is not None:
-            print(text, file=sys.stderr)
+            print(text, file=aside())
 
 
 class _Place:

@@ -9,7 +9,6 @@ import http.client
 import os
 import re
 import shutil
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -18,7 +17,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from gan_course.engine.files import DISK_FULL, announce, check_writable, disk_full, lock, readable_bytes
+from gan_course.engine.files import (
+    DISK_FULL,
+    announce,
+    aside,
+    check_writable,
+    disk_full,
+    lock,
+    readable_bytes,
+)
 
 TIMEOUT = 30.0  # secondes de silence avant de renoncer à une source…
 SLOWEST = 1_000  # … ou de débit moyen plus lent, en octets par seconde
@@ -70,7 +77,7 @@ def fetch(files: list[Wanted], folder: Path, by_hand: str, download: bool = True
         witness = folder / f"{wanted.name}.lock"
         with open(witness, "wb") as file:
             if lock(file) is False:
-                print(f"{wanted.name} : un autre processus le télécharge, on l'attend.", file=sys.stderr)
+                print(f"{wanted.name} : un autre processus le télécharge, on l'attend.", file=aside())
                 while lock(file) is False:
                     time.sleep(POLL)
             if wanted.problem(folder / wanted.name):

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, TextIO, TypeVar
 
 from gan_course.engine.numbers import french
 
@@ -90,14 +90,25 @@ def lock(file: BinaryIO) -> bool | None:
     return True
 
 
+def in_kernel() -> bool:
+    """Vrai dans un carnet (Jupyter, Colab, papermill), faux dans un terminal, IPython compris."""
+    ipython = sys.modules.get("IPython")
+    return getattr(ipython.get_ipython() if ipython else None, "kernel", None) is not None
+
+
+def aside() -> TextIO:
+    """Là où dire où l'on en est : stderr, sauf dans un carnet, qui le montrerait en rouge comme une erreur."""
+    return sys.stdout if in_kernel() else sys.stderr
+
+
 def announce(pieces: Iterable[Piece], line: Callable[[float], str]) -> Iterator[Piece]:
-    """Rend `pieces` ; au-delà de 2 s, écrit sur stderr `line(secondes)`, où l'on en est, une fois par seconde."""
+    """Rend `pieces` ; au-delà de 2 s, écrit `line(secondes)`, où l'on en est, une fois par seconde (voir aside)."""
     start = last = time.monotonic()
     for piece in pieces:
         yield piece
         now = time.monotonic()
         if now - start >= 2 and now - last >= 1:
             last = now
-            print(f"\r{line(now - start):<78}", end="", file=sys.stderr, flush=True)
+            print(f"\r{line(now - start):<78}", end="", file=aside(), flush=True)
     if last > start:
-        print(file=sys.stderr)
+        print(file=aside())

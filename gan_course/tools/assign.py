@@ -1,6 +1,5 @@
 """Préparer un devoir : le carnet des étudiants, une variante par étudiant si l'on veut, et le corrigé."""
 
-import copy
 import csv
 import hashlib
 import re
@@ -23,17 +22,17 @@ def assign(numbers: list[str], output: Path, students: Path | None, solved: bool
     un fichier différent est déjà là, sauf `replace`. Rien n'est écrit avant que tout soit prêt.
     """
     root = notebook.find_root()
-    slug = publish.read_slug(root)
+    address = publish.read_address(root)
     names = [] if students is None else read_students(students)
     files: dict[Path, str] = {}
     for master in notebook.find_chapters(root / "notebooks" / solutions.FOLDER, numbers):
-        handed = _detached(solutions.student_notebook(master), slug, root)
+        handed = _detached(solutions.student_notebook(master), address, root)
         if students is None:
             files[output / master.name] = notebook.to_text(handed)
         for name, file in file_names(names).items():
             files[output / f"{master.stem}_{file}.ipynb"] = notebook.to_text(with_seed(handed, seed_of(name)))
         if solved:
-            answers = _detached(solutions.to_solved(notebook.read_notebook(master), master.name), slug, root)
+            answers = _detached(solutions.to_solved(notebook.read_notebook(master), master.name), address, root)
             files[output / ANSWERS / master.name] = notebook.to_text(answers)
     _write(files, replace)
     return list(files)
@@ -89,24 +88,18 @@ def seed_of(name: str) -> int:
 
 def with_seed(book: dict[str, Any], seed: int) -> dict[str, Any]:
     """Une copie du carnet dont la cellule `parameters` donne cette graine. Lève ValueError si elle n'a pas SEED."""
-    book = copy.deepcopy(book)
-    for name, value, cell in notebook.parameter_lines(book):
-        if name == "SEED":
-            lines = notebook.source_of(cell).splitlines(keepends=True)
-            line = lines[value.lineno - 1].encode()  # ast compte en octets
-            new = line[: value.col_offset] + str(seed).encode() + line[value.end_col_offset :]
-            lines[value.lineno - 1] = new.decode()
-            cell["source"] = lines
-            return book
-    raise ValueError("Ce chapitre n'a pas de graine (SEED) dans sa cellule de paramètres.")
+    if "SEED" not in {name for name, *_ in notebook.parameter_lines(book)}:
+        raise ValueError("Ce chapitre n'a pas de graine (SEED) dans sa cellule de paramètres.")
+    return notebook.with_parameters(book, {"SEED": seed})
 
 
-def _detached(book: dict[str, Any], slug: str, root: Path) -> dict[str, Any]:
+def _detached(book: dict[str, Any], address: publish.Address, root: Path) -> dict[str, Any]:
     """Le carnet tel qu'il se distribue seul : sans badge, qui ouvrirait celui du dépôt, et avec ses images."""
 
     def change(text: str, cell: dict[str, Any]) -> str:
-        text = publish.with_slug(text, slug)
-        return html.embed_pictures(text, root / "notebooks") if cell["cell_type"] == "markdown" else text
+        if cell["cell_type"] == "markdown":
+            return html.embed_pictures(text, root / "notebooks")
+        return publish.with_setup(text, address)
 
     return notebook.rewritten(book, change)
 

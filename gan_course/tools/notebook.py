@@ -72,6 +72,21 @@ def parameter_lines(notebook: dict[str, Any]) -> list[tuple[str, ast.expr, dict[
     return found
 
 
+def with_parameters(book: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Une copie du carnet, dont les cellules `parameters` donnent ces valeurs aux noms qu'elles définissent."""
+    book = copy.deepcopy(book)
+    for name, old, cell in reversed(parameter_lines(book)):  # par la fin : ce qui précède ne change pas de place
+        if name in values:
+            lines = [line.encode() for line in source_of(cell).splitlines(keepends=True)]  # ast compte en octets
+            before = b"".join(lines[: old.lineno - 1]) + lines[old.lineno - 1][: old.col_offset]
+            after = lines[old.end_lineno - 1][old.end_col_offset :] + b"".join(lines[old.end_lineno :])
+            new = repr(values[name])
+            new = f'"{new[1:-1]}"' if new[0] == "'" and '"' not in new else new  # les guillemets du cours
+            text = (before + new.encode() + after).decode()
+            cell["source"] = text.splitlines(keepends=True)
+    return book
+
+
 def rewritten(notebook: dict[str, Any], change: Callable[[str, dict[str, Any]], str]) -> dict[str, Any]:
     """Une copie du carnet, où `change(texte, cellule)` rend le nouveau texte de chaque cellule."""
     notebook = copy.deepcopy(notebook)

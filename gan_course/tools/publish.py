@@ -1,8 +1,10 @@
 """Écrit ce qui se déduit des maîtres (notebooks/sources/) : carnets des étudiants, badges, tableau du README.
 
-L'adresse du dépôt (ORG/REPO) est dans pyproject.toml, [tool.gan_course] : les maîtres peuvent garder l'ancienne. Ils se
-passent de badge. `solutions.py` dit comment y écrire une solution. Chaque maître porte dans ses métadonnées :
+L'adresse du dépôt est dans pyproject.toml, [tool.gan_course] ; si elle y est encore ORG/REPO, c'est l'origine de git.
+Un maître se passe de badge, montre ses images par ../imgs/, et s'installe par une ligne %pip, que remplace ici la même
+cellule partout. `solutions.py` dit comment y écrire une solution. Chaque maître porte dans ses métadonnées :
 
+    "accelerator": "GPU"    si Colab doit prêter un GPU à ce chapitre
     "gan_course": {"title": "…", "summary": "…", "costs": {"eclair": "…", "cours": "…", "complet": "…"}}
 """
 
@@ -10,10 +12,11 @@ from __future__ import annotations
 
 import difflib
 import re
+import subprocess
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gan_course.tools import solutions
 from gan_course.tools.notebook import find_chapters, find_root, read_notebook, rewritten, source_of, to_text
@@ -21,21 +24,69 @@ from gan_course.tools.notebook import find_chapters, find_root, read_notebook, r
 COLAB = "https://colab.research.google.com/github/"
 BADGE_ID = "badge-colab"
 MODES = {"eclair": "éclair", "cours": "cours", "complet": "complet"}
-# Là où un carnet nomme le dépôt : l'installation par pip et les images vues depuis Colab.
-SLUG_PLACES = re.compile(r"(git\+https://github\.com/|https://raw\.githubusercontent\.com/)[\w.-]+/[\w-]+")
+PLACEHOLDER = "ORG/REPO"
+# Le début d'une cellule de code, jusqu'à la ligne qui installe le paquet du cours : SETUP le remplace.
+INSTALLATION = re.compile(r"\A.*?%pip [^\n]*git\+https://github\.com/[^\n]*", re.DOTALL)
+SETUP = """\
+# Colab a déjà torch ; il ne lui manque que le paquet du cours.
+import importlib.util
+import subprocess
+import sys
+
+if importlib.util.find_spec("gan_course") is None:
+    course = "git+https://github.com/{slug}@{ref}"
+    pip = subprocess.run([sys.executable, "-m", "pip", "install", "-q", course], capture_output=True, text=True)
+    if pip.returncode:
+        advice = "Vérifiez la connexion et relancez cette cellule, ou demandez la bonne adresse à votre enseignant."
+        raise RuntimeError(f"{{course}} ne s'installe pas. {{advice}} Ce que pip en dit :\\n{{pip.stderr}}")
+    importlib.invalidate_caches()"""
 # Ce que la typographie ne touche pas : code, formules, balises, adresses.
 KEPT = re.compile(r"(```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|<[^>]*>|\]\([^)]*\))", re.DOTALL)
 # Avant ; : ! ? % », après «, entre les milliers ; mais « | :--- » fait un tableau.
 FRENCH_SPACES = re.compile(r"(?<=«) | (?=[»;!?%]|:(?!-))|(?<=\d) (?=\d{3}(?!\d))")
 
 
-def read_slug(root: Path) -> str:
-    """L'adresse ORG/REPO du dépôt, lue dans pyproject.toml ; ValueError si elle n'en est pas une."""
+class Address(NamedTuple):
+    """Où est le cours sur GitHub : le dépôt, ORG/REPO, et la branche ou l'étiquette que suivent les étudiants."""
+
+    slug: str
+    ref: str
+
+    @property
+    def images(self) -> str:
+        """Là où un carnet publié prend ses images : une adresse absolue, qu'une copie sur Drive sait lire."""
+        known = self.slug != PLACEHOLDER
+        return f"https://raw.githubusercontent.com/{self.slug}/{self.ref}/imgs" if known else "../imgs"
+
+
+def read_address(root: Path, slug: str | None = None, ref: str | None = None) -> Address:
+    """L'adresse du dépôt : ce qui est donné, sinon ce que dit pyproject.toml, sinon l'origine git et la branche main.
+
+    Lève ValueError si ce n'est pas une adresse.
+    """
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
-    slug = project.get("tool", {}).get("gan_course", {}).get("slug", "")
-    if not re.fullmatch(r"[\w.-]+/[\w-]+", slug):
+    said = project.get("tool", {}).get("gan_course", {})
+    ref = ref or said.get("ref", "main")
+    if slug is None:
+        slug = said.get("slug", "")
+        slug = origin(root) or slug if slug == PLACEHOLDER else slug
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", slug):
         raise ValueError(f"L'adresse du dépôt est « {slug} » ; pyproject.toml, [tool.gan_course] attend ORG/REPO.")
-    return slug
+    if not re.fullmatch(r"[\w./-]+", ref):
+        raise ValueError(f"La branche ou l'étiquette est « {ref} » ; il faut un nom de git, comme main ou v1.0.")
+    return Address(slug, ref)
+
+
+def origin(root: Path) -> str | None:
+    """L'adresse ORG/REPO de l'origine git de ce dossier ; None s'il n'en a pas sur GitHub."""
+    if not (root / ".git").exists():  # git répondrait pour un dépôt qui contient ce dossier
+        return None
+    try:
+        done = subprocess.run(["git", "remote", "get-url", "origin"], cwd=root, capture_output=True, text=True)
+    except OSError:  # git n'est pas installé
+        return None
+    found = re.search(r"github\.com[:/]([\w.-]+/[\w.-]+?)(?:\.git)?/?\s*$", done.stdout)
+    return found[1] if found else None
 
 
 def read_card(path: Path, notebook: dict[str, Any]) -> dict[str, Any]:
@@ -51,14 +102,22 @@ def read_card(path: Path, notebook: dict[str, Any]) -> dict[str, Any]:
     return card
 
 
-def badge(slug: str, name: str, images: str) -> str:
+def badge(address: Address, name: str, images: str) -> str:
     """Le badge Colab d'un carnet, en Markdown ; `images` est le chemin vers imgs/ depuis là où il est écrit."""
-    return f"[![Ouvrir ce chapitre dans Colab]({images}/colab-badge.svg)]({COLAB}{slug}/blob/main/notebooks/{name})"
+    link = f"{COLAB}{address.slug}/blob/{address.ref}/notebooks/{name}"
+    return f"[![Ouvrir ce chapitre dans Colab]({images}/colab-badge.svg)]({link})"
 
 
-def with_slug(text: str, slug: str) -> str:
-    """Le texte d'une cellule, avec la bonne adresse du dépôt partout où il la nomme."""
-    return SLUG_PLACES.sub(lambda match: match.group(1) + slug, text)
+def colab_advice(gpu: bool) -> str:
+    """Ce qu'il faut faire avant de commencer dans Colab."""
+    saved = "Dans Colab, enregistrez une copie (Fichier > Enregistrer une copie dans Drive) : votre travail y restera."
+    lent = " Pour un GPU : Exécution > Modifier le type d'exécution ; il est prêté, pas promis."
+    return saved + lent if gpu else saved
+
+
+def with_setup(text: str, address: Address) -> str:
+    """Le code d'une cellule, où l'installation du paquet du cours est la même dans tous les chapitres."""
+    return INSTALLATION.sub(lambda _: SETUP.format(**address._asdict()), text)
 
 
 def nonbreaking(text: str) -> str:
@@ -68,22 +127,24 @@ def nonbreaking(text: str) -> str:
     return "".join(parts)
 
 
-def update_notebook(notebook: dict[str, Any], slug: str, name: str) -> dict[str, Any]:
-    """Une copie du carnet : badge en première cellule, adresse du dépôt, espaces insécables."""
+def update_notebook(notebook: dict[str, Any], address: Address, name: str) -> dict[str, Any]:
+    """Une copie du carnet : badge en première cellule, installation, adresse des images, espaces insécables."""
 
     def change(text: str, cell: dict[str, Any]) -> str:
-        text = with_slug(text, slug)
-        return nonbreaking(text) if cell["cell_type"] == "markdown" else text
+        if cell["cell_type"] == "markdown":
+            return nonbreaking(text.replace("../imgs/", f"{address.images}/"))
+        return with_setup(text, address)
 
     notebook = rewritten(notebook, change)
     cells = notebook["cells"]
     if not cells or COLAB not in source_of(cells[0]):
         cells.insert(0, {"cell_type": "markdown", "id": BADGE_ID, "metadata": {}, "source": []})
-    cells[0]["source"] = [badge(slug, name, "../imgs")]
+    advice = colab_advice(notebook["metadata"].get("accelerator") == "GPU")
+    cells[0]["source"] = [badge(address, name, address.images) + "\n", "\n", advice]
     return notebook
 
 
-def chapter_table(chapters: Sequence[Path], slug: str) -> str:
+def chapter_table(chapters: Sequence[Path], address: Address) -> str:
     """Le tableau Markdown des chapitres : ce que l'on y apprend, ce qu'il coûte, son badge."""
     lines = ["| Chapitre | Ce que vous y apprenez | Colab | " + " | ".join(MODES.values()) + " |"]
     lines.append("|---" * (3 + len(MODES)) + "|")
@@ -91,7 +152,7 @@ def chapter_table(chapters: Sequence[Path], slug: str) -> str:
         card = read_card(path, read_notebook(path))
         costs = [card["costs"][mode] for mode in MODES]
         link = f"[{path.name[:2]} · {card['title']}](notebooks/{path.name})"
-        row = [link, card["summary"], badge(slug, path.name, "imgs"), *costs]
+        row = [link, card["summary"], badge(address, path.name, "imgs"), *costs]
         lines.append("| " + " | ".join(text.replace("|", "\\|") for text in row) + " |")
     return "\n".join(lines)
 
@@ -111,12 +172,12 @@ def between_markers(text: str, name: str, content: str) -> str:
     return f"{before}{start}\n{content}\n{end}{rest.partition(end)[2]}"
 
 
-def expected_files(root: Path) -> dict[Path, tuple[str, str]]:
+def expected_files(root: Path, address: Address) -> dict[Path, tuple[str, str]]:
     """Pour chaque fichier concerné : (texte actuel, texte attendu) ; le texte d'un fichier absent est vide.
 
     Lève ValueError si un maître est mal formé, ou si un carnet n'a pas de maître.
     """
-    slug, folder = read_slug(root), root / "notebooks"
+    folder = root / "notebooks"
     chapters = find_chapters(folder / solutions.FOLDER)
     orphans = {path.name for path in folder.glob("[0-9][0-9]_*.ipynb")} - {path.name for path in chapters}
     if orphans:
@@ -128,33 +189,42 @@ def expected_files(root: Path) -> dict[Path, tuple[str, str]]:
     for path in chapters:
         student = folder / path.name
         current = student.read_text(encoding="utf-8") if student.exists() else ""
-        files[student] = (current, to_text(update_notebook(solutions.student_notebook(path), slug, path.name)))
+        files[student] = (current, to_text(update_notebook(solutions.student_notebook(path), address, path.name)))
     readme = root / "README.md"
     text = readme.read_text(encoding="utf-8")
-    updated = between_markers(nonbreaking(text), "chapitres", nonbreaking(chapter_table(chapters, slug)))
-    files[readme] = (text, between_markers(updated, "commandes", commands_block(slug)))
+    updated = between_markers(nonbreaking(text), "chapitres", nonbreaking(chapter_table(chapters, address)))
+    files[readme] = (text, between_markers(updated, "commandes", commands_block(address.slug)))
     return files
 
 
-def differences(root: Path) -> str:
+def differences(root: Path, address: Address | None = None) -> str:
     """Ce qui n'est pas à jour, ligne à ligne (« - » : actuel, « + » : attendu) ; vide si tout l'est."""
     parts = []
-    for path, (current, expected) in expected_files(root).items():
+    for path, (current, expected) in expected_files(root, address or read_address(root)).items():
         name = path.relative_to(root).as_posix()
         lines = current.splitlines(), expected.splitlines()
         parts += difflib.unified_diff(*lines, f"{name} (actuel)", f"{name} (attendu)", n=1, lineterm="")
     return "\n".join(parts)
 
 
-def publish(check: bool) -> int:
-    """Écrit ce qui n'est pas à jour ; avec `check`, le montre seulement, et rend 1 s'il y en a."""
+def publish(check: bool, slug: str | None = None, ref: str | None = None) -> int:
+    """Écrit ce qui n'est pas à jour ; avec `check`, le montre seulement, et rend 1 s'il y en a.
+
+    Lève ValueError plutôt que d'écrire des badges qui n'ouvriraient rien, sauf si `slug` le demande.
+    """
     root = find_root()
+    address = read_address(root, slug, ref)
     if check:
-        found = differences(root)
+        found = differences(root, address)
         if found:
             print(f"{found}\n\nCe n'est pas à jour. Lancez : python -m gan_course publish")
         return 1 if found else 0
-    for path, (current, expected) in expected_files(root).items():
+    if address.slug == PLACEHOLDER != slug:
+        raise ValueError(
+            f"L'adresse du dépôt est encore {PLACEHOLDER}, et git n'a pas d'origine sur GitHub : écrivez-la dans "
+            "pyproject.toml, [tool.gan_course], ou faites git remote add origin https://github.com/VOUS/VOTRE_DEPOT."
+        )
+    for path, (current, expected) in expected_files(root, address).items():
         if current != expected:
             path.write_text(expected, encoding="utf-8", newline="\n")
             print(f"Écrit : {path.relative_to(root).as_posix()}")

@@ -164,7 +164,7 @@ def run(mode: str, numbers: list[str] | None, output: Path, overrides: dict[str,
     Rend 0 si tous réussissent, 1 si l'un échoue (les autres sont exécutés quand même), 130 après Ctrl-C.
     Lève ValueError pour un chapitre ou un paramètre inconnu, avant d'exécuter quoi que ce soit.
     """
-    require("papermill", "nbconvert", "ipykernel")
+    require("papermill", "nbconvert", "ipykernel", "mathjax")
     chapters = find_chapters(find_root() / "notebooks", numbers)
     parameters = {"MODE": mode, **(overrides or {})}
     for chapter in chapters:
@@ -224,8 +224,14 @@ def require(*modules: str) -> None:
 
 
 def open_lab() -> int:
-    """Ouvre JupyterLab sur notebooks/ et rend son code de sortie."""
+    """Ouvre JupyterLab sur notebooks/ et rend son code de sortie.
+
+    La racine du serveur est le dépôt, pour que ../imgs/ s'affiche. Les maîtres, qui portent les solutions, ne sont pas
+    dans la liste des fichiers : leur auteur les ouvre par leur chemin.
+    """
     require("jupyterlab", "ipykernel")
+    options = [f"--ServerApp.root_dir={find_root()}", "--LabApp.default_url=/lab/tree/notebooks"]
+    options.append(f"--ContentsManager.hide_globs={['__pycache__', '*.pyc', 'sources']}")
     with kernel_environment():
         del os.environ["MPLBACKEND"], os.environ["GAN_COURSE_STATIC"]
-        return subprocess.call([sys.executable, "-m", "jupyterlab", str(find_root() / "notebooks")])
+        return subprocess.call([sys.executable, "-m", "jupyterlab", *options])

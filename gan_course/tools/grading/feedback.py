@@ -9,12 +9,13 @@ from typing import Any
 
 from gan_course.engine.files import atomic_write
 from gan_course.tools.grading.subject import Subject
-from gan_course.tools.html import PAGE
+from gan_course.tools.html import document
 
 
 def page(name: str, result: dict[str, Any], subject: Subject) -> str:
     """Le retour d'une copie : une page HTML qui se suffit. Tout ce qui vient de la copie est échappé."""
-    parts = [f"<p>Copie : <strong>{_text(name)}</strong></p>"]
+    title = _text(f"Retour · {subject.title}")
+    parts = [f"<main>\n<h1>{title}</h1>\n<p>Copie : <strong>{_text(name)}</strong></p>"]
     if "unreadable" in result:
         parts.append(f"<p>Cette copie n'a pas pu être lue : {_text(result['unreadable'])}.</p>")
     parts.append(f"<p><strong>{total(result)} points sur {subject.points}</strong></p>")
@@ -23,7 +24,7 @@ def page(name: str, result: dict[str, Any], subject: Subject) -> str:
         done = result["exercises"].get(question.exercise)
         if done:
             parts.append(_section(question.exercise, question.points, done))
-    return PAGE.format(title=_text(f"Retour · {subject.title}"), body="\n".join(parts))
+    return document(title, "\n".join([*parts, "</main>"]))
 
 
 def _section(name: str, points: int, done: dict[str, Any]) -> str:

@@ -239,6 +239,18 @@ def test_an_output_that_cannot_be_written_is_refused_before_running(tmp_path):
         run.run("eclair", ["1"], tmp_path / "fichier" / "pages")
 
 
+def test_the_code_that_a_notebook_hides_is_folded_in_its_page(tmp_path):
+    source = '# @title Figure : un carré { display-mode: "form" }\ndraw(12)\n\ndraw(34)'
+    drawing = code(source, jupyter={"source_hidden": True})
+    drawing.outputs = [nbformat.v4.new_output("stream", text="dessinée\n")]
+    page = page_of(tmp_path, code("teach()"), drawing)
+    shown = re.sub(r"<[^>]+>", "", page[page.index("<main>") :])
+    fold = page[page.index("<details>") : page.index("</details>")]
+    folded = re.sub(r"<[^>]+>", "", fold)
+    assert "draw(12)" in folded and "draw(34)" in folded and "teach" not in folded and "@title" not in shown
+    assert shown.count("draw(12)") == 1 and "teach()" in shown and "dessinée" in shown.split("Code de la figure")[1]
+
+
 def test_pages_keep_folds_closed_and_carry_their_pictures(tmp_path):
     """Un volet <details> peut contenir des lignes vides ; images et liens restent justes."""
     text = (

@@ -102,6 +102,7 @@ def prepare(book: dict[str, Any], sources: Path) -> dict[str, Any]:
     added = {"injected-parameters", "papermill-error-cell-tag"}
     book["cells"] = [cell for cell in book["cells"] if not added & set(cell["metadata"].get("tags", []))]
     book = with_parameters(book, book["metadata"].get("papermill", {}).get("parameters", {}))
+    book["cells"] = [part for cell in book["cells"] for part in folded(cell)]
     heading = "ce chapitre"
     for cell in book["cells"]:
         if cell["cell_type"] == "markdown":
@@ -112,6 +113,16 @@ def prepare(book: dict[str, Any], sources: Path) -> dict[str, Any]:
                 shown = output["metadata"].setdefault("image/png", {})
                 shown.setdefault("alt", f"Figure de la partie « {heading} »")
     return book
+
+
+def folded(cell: dict[str, Any]) -> list[dict[str, Any]]:
+    """La cellule ; si son code est caché dans le carnet, le code replié, puis la cellule sans lui."""
+    if not cell["metadata"].get("jupyter", {}).get("source_hidden"):
+        return [cell]
+    code = re.sub(r"^# @title .*\n", "", source_of(cell)).strip()
+    details = f"<details><summary>Code de la figure</summary>\n\n```python\n{code}\n```\n\n</details>"
+    hidden = {**cell, "metadata": {**cell["metadata"], "transient": {"remove_source": True}}}
+    return [{"cell_type": "markdown", "id": f"code-{cell.get('id', '')}", "metadata": {}, "source": details}, hidden]
 
 
 def lighter(picture: str) -> str:

@@ -37,6 +37,10 @@ def house(tmp_path, monkeypatch) -> Path:
     notebook = {"cells": cells, "metadata": {"gan_course": CARD}, "nbformat": 4, "nbformat_minor": 5}
     (tmp_path / "notebooks" / "sources").mkdir(parents=True)
     (tmp_path / "notebooks" / "sources" / "01_essai.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
+    terms = "terme,anglais,phrase,chapitre,formes\nlot,batch,Des exemples.,01,\n"
+    (tmp_path / "notebooks" / "glossaire.csv").write_text(terms, encoding="utf-8")
+    symbols = "symbole,sens,chapitres\n$p$,loi des vrais,01\n"
+    (tmp_path / "notebooks" / "notations.csv").write_text(symbols, encoding="utf-8")
     return tmp_path
 
 

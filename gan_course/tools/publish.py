@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gan_course.tools import solutions
+from gan_course.tools import glossary, solutions
 from gan_course.tools.notebook import find_chapters, find_root, read_notebook, rewritten, source_of, to_text
 
 COLAB = "https://colab.research.google.com/github/"
@@ -57,6 +57,12 @@ class Address(NamedTuple):
         """Là où un carnet publié prend ses images : une adresse absolue, qu'une copie sur Drive sait lire."""
         known = self.slug != PLACEHOLDER
         return f"https://raw.githubusercontent.com/{self.slug}/{self.ref}/imgs" if known else "../imgs"
+
+    @property
+    def glossary(self) -> str:
+        """L'adresse de la page du glossaire, absolue elle aussi."""
+        known = self.slug != PLACEHOLDER
+        return f"https://github.com/{self.slug}/blob/{self.ref}/notebooks/{glossary.PAGE}" if known else glossary.PAGE
 
 
 def read_address(root: Path, slug: str | None = None, ref: str | None = None) -> Address:
@@ -185,11 +191,15 @@ def expected_files(root: Path, address: Address) -> dict[Path, tuple[str, str]]:
             f"Sans maître dans notebooks/{solutions.FOLDER}/ : {', '.join(sorted(orphans))}. "
             "Déplacez-y ces carnets, ou effacez-les."
         )
-    files = {}
+    terms = glossary.read_terms(folder)
+    page = folder / glossary.PAGE
+    current = page.read_text(encoding="utf-8") if page.exists() else ""
+    files = {page: (current, nonbreaking(glossary.write_page(folder, terms)))}
     for path in chapters:
         student = folder / path.name
         current = student.read_text(encoding="utf-8") if student.exists() else ""
-        files[student] = (current, to_text(update_notebook(solutions.student_notebook(path), address, path.name)))
+        book = glossary.fill_glossary(solutions.student_notebook(path), path.name[:2], terms, address.glossary)
+        files[student] = (current, to_text(update_notebook(book, address, path.name)))
     readme = root / "README.md"
     text = readme.read_text(encoding="utf-8")
     updated = between_markers(nonbreaking(text), "chapitres", nonbreaking(chapter_table(chapters, address)))

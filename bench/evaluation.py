@@ -7,6 +7,7 @@ comprises. Prix : lire un lot d'entraînement, puis caractéristiques (« object
 """
 
 import argparse
+import re
 import time
 from statistics import median
 
@@ -27,9 +28,9 @@ def timed(function):
 
 
 def clouds(n, dim, seed=0):
-    """Deux nuages gaussiens (n, dim) dont les écarts-types décroissent, comme ceux d'un réseau."""
+    """Deux nuages gaussiens (n, dim), aux variances de 1 à 1e-6 dans une base quelconque."""
     draw = torch.Generator().manual_seed(seed)
-    mixing = torch.randn(dim, dim, generator=draw) * torch.arange(1, dim + 1).float().pow(-0.7)
+    mixing = torch.linalg.qr(torch.randn(dim, dim, generator=draw)).Q * torch.arange(1, dim + 1).float().pow(-0.9)
     a, b = (torch.randn(n, dim, generator=draw) @ mixing.T for _ in range(2))
     return a, 1.1 * b + 0.05
 
@@ -75,7 +76,7 @@ def table(duel, costs):
     ]  # fmt: skip
     for n, ((reading, a, b), (measuring, c, d)) in costs.items():
         lines.append(f"| {n} | {reading:.1f} | {a:.1f} à {b:.1f} | {measuring:.0f} | {c:.0f} à {d:.0f} |")
-    return "\n".join(lines)
+    return re.sub(r"(?<=\d)\.(?=\d)", ",", "\n".join(lines))
 
 
 if __name__ == "__main__":

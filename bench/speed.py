@@ -7,11 +7,12 @@ donne la médiane des rapports de blocs voisins, et son étendue. Chacun a sa re
 Mini-StyleGAN calcule R1 à chaque pas, le cours R1 + R2 tous les huit. Chacun lit ses images à sa façon : le pair par
 PIL et DataLoader (deux processus), le cours par sa mémoire uint8, déjà préparée (images.py mesure ce que cela coûte).
 
-« Part du débit » : opérations flottantes des convolutions et produits d'un pas (FlopCounterMode), par seconde,
+« Part du débit » : opérations flottantes des convolutions et produits d'un pas, par seconde,
 rapportées au plus haut débit qu'une convolution 3 × 3 atteint seule sur cette machine, dans la même précision.
 """
 
 import argparse
+import re
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -21,8 +22,9 @@ from statistics import median
 import torch
 from PIL import Image
 from torch.nn.functional import binary_cross_entropy, conv2d, mse_loss, softplus
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, Dataset
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 from torchvision import transforms
 
 from gan_course.data import ImageSet, load_images
@@ -243,12 +245,24 @@ def peak(device, dtype):
     return best
 
 
+class Operations(TorchDispatchMode):
+    """Compte les opérations flottantes des convolutions et des produits (FlopCounterMode refuse autograd.grad)."""
+
+    total = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        count = flop_registry.get(function.overloadpacket)
+        self.total += count(*args, **(kwargs or {}), out_val=result) if count else 0
+        return result
+
+
 def operations(run, steps):
     """Opérations flottantes d'un pas, moyenne de `steps` pas : assez pour que la pénalité y ait sa part."""
-    with FlopCounterMode(display=False) as counter:
+    with Operations() as counter:
         for _ in range(steps):
             next(run)
-    return counter.get_total_flops() / steps
+    return counter.total / steps
 
 
 def duel_rows(name, blocks, device, peaks):
@@ -263,9 +277,9 @@ def duel_rows(name, blocks, device, peaks):
             runs[precision] = course_run(duel, images, device, precision)
         for run in runs.values():
             seconds(run, every, device)
+        work = operations(runs["float32"], every)
         steps = every * max(1, round(1.5 / seconds(runs["pair"], every, device) / every))  # 1,5 s par bloc
         timed = [{who: seconds(run, steps, device) for who, run in runs.items()} for _ in range(blocks)]
-        work = operations(runs["float32"], every)
     seen = BATCH * duel.recipe.critic_steps
     rows = []
     for precision in ("float32", "mixed"):
@@ -300,7 +314,7 @@ def table(rows, peaks):
             "| {name} | {peer} | {peer_rate:.0f} | {precision} | {rate:.0f} | {ratio:.2f} | {low:.2f} à {high:.2f} "
             "| {share:.0%} |".format(**row)
         )
-    return "\n".join(lines).replace("%", " %")
+    return re.sub(r"(?<=\d)\.(?=\d)", ",", "\n".join(lines).replace("%", " %"))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Les carnets : leur forme, puis leur exécution en mode éclair."""
 
 import ast
+import csv
 import json
 import re
 import subprocess
@@ -192,3 +193,18 @@ def test_override_names_exist_everywhere():
 def test_cards_are_json():
     for path in NOTEBOOKS:
         publish.read_card(path, json.loads(path.read_text(encoding="utf-8")))
+
+
+def test_the_race_of_chapter_05_is_the_one_that_was_measured():
+    notebook = read_notebook(ROOT / "notebooks" / "sources" / "05_mini_stylegan_fid.ipynb")
+    (cell,) = [text for cell in notebook["cells"] if (text := "".join(cell["source"])).startswith("RACE = {")]
+    shown = ast.literal_eval(cell.split("=", 1)[1].split("\n", 1)[0].split("#")[0] + cell.split("\n", 1)[1])
+    with (ROOT / "bench" / "equal_time.csv").open(encoding="utf-8") as file:
+        measured = list(csv.DictReader(file))
+    for recipe, rows in shown.items():
+        for seconds, seen, distances in rows:
+            found = [row for row in measured if (row["recette"], row["secondes"]) == (recipe, str(seconds))]
+            assert [int(row["graine"]) for row in found] == [0, 1, 2]
+            assert distances == pytest.approx([float(row["frechet_faces"]) for row in found], abs=0.051)
+            assert seen == pytest.approx(sum(int(row["images_vues"]) for row in found) / 3, abs=50)
+    assert sum(map(len, shown.values())) * 3 == len(measured)

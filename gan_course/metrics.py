@@ -297,7 +297,7 @@ def _sum_of_singular_values(product: Tensor) -> Tensor:
     """Par les racines des valeurs propres de XᵀX, quatre fois plus vite, là où leur arrondi ne se voit pas."""
     squares = torch.linalg.eigvalsh(_gram(product))
     roots = squares.clamp_min(torch.finfo(squares.dtype).tiny).sqrt()
-    slack = torch.finfo(squares.dtype).eps * squares.amax()
+    slack = torch.finfo(squares.dtype).eps * squares[-1:].sum()  # de la plus grande, s'il y en a une
     rounding = torch.minimum(slack / (2 * roots), slack.sqrt()).norm()  # une racine se trompe de √slack au plus
     return roots.sum() if rounding < 3e-9 * roots.sum() else torch.linalg.svdvals(product).sum()
 

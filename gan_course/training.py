@@ -140,7 +140,11 @@ class Gan:
         share, extra = recipe.batch_size // compute.world_size, 0.0
         for k in range(recipe.critic_steps):
             number = step * recipe.critic_steps + k
-            self.sow(seed, number, compute.rank)
+            # Le hasard d'un lot ne dépend que de (seed, number, rang) : dessiner entre deux pas ne change rien à la
+            # suite, et un point de reprise contient tout le hasard dès qu'il contient seed et step.
+            start = seed * 1_000_003 + number * 4_099
+            for sow in self.seeders:
+                sow((start + compute.rank) % 2**32)
             index = number * compute.world_size + compute.rank
             real, labels = images.batch(index, share, seed)
             real = real.to(compute.device, non_blocking=True)
@@ -150,30 +154,27 @@ class Gan:
             with self.autocast, torch.set_grad_enabled(k == recipe.critic_steps - 1):
                 if self.real_and_fake:
                     real, fake, extra = self.real_and_fake(real, labels, recipe)
+                elif compute.rank:
+                    fake = self.G(self.share_of_z(start, share), labels)
                 else:
-                    fake = self.G(self.draw_z(seed, number, share), labels)
+                    z = torch.randn(recipe.batch_size, self.generator.latent_dim, device=compute.device)
+                    fake = self.G(z[:share], labels)
             d_loss, d_real, d_fake = discriminator_step(self, real, fake, labels)
         g_loss = generator_step(self, real, fake, labels, extra)
         self.update_ema((step + 1) * seen_per_step)
         return torch.stack([d_loss, g_loss, d_real, d_fake, self.last_penalty])
 
-    def sow(self, seed: int, number: int, rank: int = 0) -> None:
-        """Fixe le hasard du lot `number`, qui ne dépend que de (seed, number, rang).
+    def share_of_z(self, start: int, share: int) -> Tensor:
+        """Le z (share, latent_dim) d'un processus autre que le premier : sa part de celui qu'un seul tirerait.
 
-        Dessiner entre deux pas ne change donc rien à la suite, et un point de reprise contient tout le hasard dès qu'il
-        contient seed et step.
+        Le reste du hasard (bruit, ε de la pénalité) diffère ensuite d'un processus à l'autre.
         """
+        rank = self.compute.rank
         for sow in self.seeders:
-            sow((seed * 1_000_003 + number * 4_099 + rank) % 2**32)
-
-    def draw_z(self, seed: int, number: int, share: int) -> Tensor:
-        """Le z (share, latent_dim) de ce processus : sa part de celui qu'un processus seul tirerait."""
-        rank, shape = self.compute.rank, (self.recipe.batch_size, self.generator.latent_dim)
-        if not rank:
-            return torch.randn(shape, device=self.compute.device)[:share]
-        self.sow(seed, number)
-        z = torch.randn(shape, device=self.compute.device)
-        self.sow(seed, number, rank)  # le reste du hasard (bruit, ε de la pénalité) diffère d'un processus à l'autre
+            sow(start % 2**32)
+        z = torch.randn(self.recipe.batch_size, self.generator.latent_dim, device=self.compute.device)
+        for sow in self.seeders:
+            sow((start + rank) % 2**32)
         return z[rank * share : (rank + 1) * share]
 
     def follow_schedules(self, images_seen: int) -> None:

@@ -239,6 +239,13 @@ def test_an_output_that_cannot_be_written_is_refused_before_running(tmp_path):
         run.run("eclair", ["1"], tmp_path / "fichier" / "pages")
 
 
+def test_the_glossary_has_its_page_beside_those_of_the_chapters(tmp_path):
+    page = page_of(tmp_path, nbformat.v4.new_markdown_cell("Un [lot](GLOSSAIRE.md#lot)."))
+    glossary = (tmp_path / "glossaire.html").read_text(encoding="utf-8")
+    assert 'href="glossaire.html#lot"' in page and 'id="lot"' in glossary
+    assert 'href="01_gan_bases.html' in glossary and ".ipynb" not in glossary
+
+
 def test_the_code_that_a_notebook_hides_is_folded_in_its_page(tmp_path):
     source = '# @title Figure : un carré { display-mode: "form" }\ndraw(12)\n\ndraw(34)'
     drawing = code(source, jupyter={"source_hidden": True})

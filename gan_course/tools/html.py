@@ -89,11 +89,22 @@ def write_chapter(executed: Path, sources: Path, title: str) -> str:
     parts = re.findall(r'<h2 id="([^"]*)">(.*?)</h2>', body)
     contents = "\n".join(f'<li><a href="#{place}">{name}</a></li>' for place, name in parts)
     page = executed.with_suffix(".html")
+    body = body.replace('href="GLOSSAIRE.md', 'href="glossaire.html')
+    write_glossary(sources / "GLOSSAIRE.md", page.with_name("glossaire.html"))
     text = CHAPTER.format(contents=contents, body=body, neighbours=NEIGHBOURS)
     page.write_text(document(html.escape(title), text, FORMULAS), encoding="utf-8")
     with resources.as_file(resources.files("mathjax") / "static/mathjax/es5/tex-svg.js") as script:
         shutil.copyfile(script, page.with_name(MATHJAX))
     return page.name
+
+
+def write_glossary(source: Path, page: Path) -> None:
+    """La page du glossaire, à côté de celles des chapitres, si le cours en a un."""
+    from nbconvert.filters import markdown2html
+
+    if source.is_file():
+        text = markdown2html(source.read_text(encoding="utf-8")).replace('.ipynb"', '.html"')
+        page.write_text(document("Glossaire", f"<main>\n{text}\n</main>", FORMULAS), encoding="utf-8")
 
 
 def prepare(book: dict[str, Any], sources: Path) -> dict[str, Any]:

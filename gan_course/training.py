@@ -104,7 +104,7 @@ class Gan:
     ) -> None:
         compute = choose_compute() if compute is None else compute
         self.recipe, self.compute, self.autocast = recipe, compute, compute.autocast()
-        # Le carré d'une norme déborde en fp16, non en bf16 : la pénalité y va deux fois plus vite (bench/).
+        # Le carré d'une norme déborde en fp16, non en bf16 : la pénalité y va bien plus vite.
         self.penalty_autocast = nullcontext() if compute.dtype == torch.float16 else self.autocast
         self.loss, self.penalty = find_loss(recipe.loss), PENALTIES.get(recipe.penalty, recipe.penalty)
         self.augment = find_augmentation(recipe.augment)

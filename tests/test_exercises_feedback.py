@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from test_exercises_06_critic import critic_clamped_with_the_graph
 
 from gan_course.exercises import EXERCISES
 from gan_course.exercises.mistakes import MISTAKES
@@ -36,15 +37,6 @@ def frechet(a, b, power):
     return (a.mean(0) - b.mean(0)).norm() ** power + s_a.trace() + s_b.trace() - 2 * cross
 
 
-def clamp_in_a_loop(critic, optimizer, loss, limit):
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    for parameter in critic.parameters():
-        parameter.clamp_(-limit, limit)
-    return 1.0
-
-
 def scales_to_one(network):
     for layer in network.modules():
         if isinstance(layer, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
@@ -57,7 +49,7 @@ def scales_to_one(network):
 
 # (exercice, réponse fausse, ce qui doit se lire, ce qui serait faux) : les reproches faux relevés par des étudiants.
 FOUND = [
-    ("clipped_critic_step", clamp_in_a_loop, "sous with torch.no_grad()", "travaillez sur une copie"),
+    ("clipped_critic_step", critic_clamped_with_the_graph, "sous with torch.no_grad()", "travaillez sur une copie"),
     ("discriminator_loss", lambda *a, **k: d_loss(*a, **k) / 2, "un facteur 1/2 de trop", "NaN"),
     ("discriminator_loss", lambda *a, **k: d_loss(*a, **k) / 2, "la valeur de l'équilibre", "ne viserait pas 0,9"),
     ("discriminator_step", swapped_step, "les signes des logits sont inversés", "sa seule perte"),
